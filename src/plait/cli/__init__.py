@@ -1,0 +1,1 @@
+"""The two programs: plaitd runs, plait looks after what runs."""

@@ -1,0 +1,1 @@
+"""What the system is told before the loop exists: no asyncio in here."""

@@ -1,0 +1,1 @@
+"""How plaitd puts it together: settings, application, preparation, loop."""

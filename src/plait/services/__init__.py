@@ -1,0 +1,1 @@
+"""What a tree can run: one file, one kind."""

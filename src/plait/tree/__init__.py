@@ -1,0 +1,1 @@
+"""What runs: services, the groups they form, and the supervisors that keep them alive."""
