@@ -1,0 +1,107 @@
+"""
+What can happen: states, legal transitions, events.
+
+An event is a value with a sentence for people (``str(event)``) and a flat map for machines (``event.as_map()``).
+Logs, status and metrics are derived from events; nothing is reported in a second way.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from plait.errors import IllegalTransition
+
+
+class State(enum.StrEnum):
+    """Where a child is in its life."""
+
+    IDLE = "idle"
+    STARTING = "starting"
+    READY = "ready"
+    WAITING = "waiting"
+    STOPPING = "stopping"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    LEFT_BEHIND = "left behind"
+
+
+#: From a state to those that may follow it.  Any other step is a bug, and raises.
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.IDLE: frozenset({State.STARTING}),
+    State.STARTING: frozenset({State.READY, State.WAITING, State.DONE, State.FAILED, State.STOPPING}),
+    State.READY: frozenset({State.WAITING, State.DONE, State.FAILED, State.STOPPING}),
+    State.WAITING: frozenset({State.STARTING, State.STOPPED, State.FAILED}),
+    State.STOPPING: frozenset({State.STOPPED, State.LEFT_BEHIND}),
+    State.DONE: frozenset({State.STARTING}),
+    State.FAILED: frozenset({State.STARTING}),
+    State.STOPPED: frozenset({State.STARTING}),
+    State.LEFT_BEHIND: frozenset({State.STARTING}),
+}
+
+
+def check_transition(path: str, old: State, new: State) -> None:
+    """Raise `IllegalTransition` unless *new* may follow *old*."""
+    if new not in TRANSITIONS[old]:
+        raise IllegalTransition(f"{path}: {new} cannot follow {old}: please report this as a bug of plait")
+
+
+@dataclass(frozen=True)
+class Event:
+    """
+    Something that happened to the service at *path*, *at* this time of the loop's monotonic clock (seconds).
+
+    Subclass it to publish your own through ``context.publish``; give it a ``__str__`` that is a sentence.
+    """
+
+    path: str
+    at: float
+
+    def as_map(self) -> dict[str, object]:
+        """Return the event as a flat map: its ``event`` name and its fields."""
+        return {"event": type(self).__name__, **self.__dict__}
+
+
+@dataclass(frozen=True)
+class StateChanged(Event):
+    """
+    A child went from *old* to *new*.
+
+    *life* counts the calls of ``run`` (1 is the first).  *cause* is the error that made it so, if any.  *delay* is the
+    back-off in seconds when *new* is ``waiting``.
+    """
+
+    old: State
+    new: State
+    life: int
+    cause: BaseException | None = None
+    delay: float = 0.0
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.new}"
+        if self.new is State.WAITING:
+            text += f", starts again in {self.delay:.3g} s" if self.delay else ", starts again at once"
+        if self.cause is not None:
+            text += f" ({describe(self.cause)})"
+        return text
+
+
+@dataclass(frozen=True)
+class StopWaits(Event):
+    """A stop waits for this child, since *waited* of at most *limit* seconds; it hangs at *where* (file:line)."""
+
+    waited: float
+    limit: float | None
+    where: str
+
+    def __str__(self) -> str:
+        limit = "no limit" if self.limit is None else f"{self.limit:.3g} s"
+        return f"{self.path}: still stopping after {self.waited:.1f} s of {limit}, at {self.where}"
+
+
+def describe(error: BaseException) -> str:
+    """Return an error as one line: its type and its message."""
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name

@@ -1,0 +1,166 @@
+"""
+Group and Application: order, names, difference.
+
+Both are values.  The order of the children is the order in which they start; the reverse of the order in which they
+really started is the order in which they stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import ConfigurationError
+from plait.tree.policy import STRATEGIES, Backoff, Limit, Strategy
+from plait.tree.service import Context, Service, refuse
+
+if TYPE_CHECKING:
+    from plait.endpoints import Endpoint
+
+
+@dataclass(frozen=True, repr=False)
+class Group(Service[None]):
+    """
+    Services that live and are kept alive together; itself a service, so groups nest.
+
+    *children* start in order, each after the one before is ready, and stop in reverse.  When one fails and is to run
+    again, *strategy* says who else is replaced: ``"one_for_one"`` nobody, ``"rest_for_one"`` those after it,
+    ``"one_for_all"`` all.  Needing more restarts than *limit* allows, the group stops its children and fails, and its
+    own parent decides.  *backoff* is the wait before a restart, for children that bring none of their own.
+
+    A group has no time-outs of its own unless you give them: its children have theirs.
+    """
+
+    name: str = ""
+    children: Iterable[Service[Any]] = ()
+    strategy: Strategy = field(default="one_for_one", kw_only=True)
+    limit: Limit = field(default=Limit(), kw_only=True)
+    backoff: Backoff = field(default=Backoff(), kw_only=True)
+    start_timeout: float | None = field(default=None, kw_only=True)
+    stop_timeout: float | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            children = tuple(self.children)
+        except TypeError:
+            refuse(self, "children", "wanted a list of services")
+        object.__setattr__(self, "children", children)
+        names = set()
+        for child in children:
+            if not isinstance(child, Service):
+                hint = ": decorate the function with @service" if callable(child) else ""
+                raise ConfigurationError(f"{self.name}: children: {child!r} is not a service{hint}")
+            if isinstance(child, Application):
+                raise ConfigurationError(f"{self.name}: children: {child.name!r} is an Application: make it a Group")
+            if child.name in names:
+                raise ConfigurationError(f"{self.name}: children: two services are called {child.name!r}: give name=")
+            names.add(child.name)
+        if self.strategy not in STRATEGIES:
+            refuse(self, "strategy", f"wanted one of {', '.join(STRATEGIES)}")
+        if not isinstance(self.limit, Limit):
+            refuse(self, "limit", "wanted a Limit, such as Limit(restarts=5, seconds=60)")
+        if not isinstance(self.backoff, Backoff):
+            refuse(self, "backoff", "wanted a Backoff, such as Backoff(base=0.5, cap=60)")
+
+    async def run(self, context: Context[None]) -> None:
+        """Keep the children alive: the supervisor of this group is its life."""
+        await context._life.supervise()
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return where its services listen, in order."""
+        return tuple(endpoint for child in self for endpoint in child.endpoints())
+
+    def __iter__(self) -> Iterator[Service[Any]]:
+        return iter(self.children)
+
+    def __len__(self) -> int:
+        return len(self.children)  # type: ignore[arg-type]
+
+    def __bool__(self) -> bool:
+        return True
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, Service[Any]]]:
+        """Yield the path and the value of this group and of everything in it, parents first."""
+        path = f"{path}/{self.name}" if path else self.name
+        yield path, self
+        for child in self:
+            if isinstance(child, Group):
+                yield from child.walk(path)
+            else:
+                yield f"{path}/{child.name}", child
+
+    def __str__(self) -> str:
+        return draw(self)
+
+
+@dataclass(frozen=True, repr=False)
+class Application(Group):
+    """
+    Everything a running server is: the root of a tree of services.
+
+    *stop_timeout* bounds the stop of the whole tree, in seconds; what still runs then is left behind, by name.
+    """
+
+    stop_timeout: float | None = field(default=30.0, kw_only=True)
+
+
+def draw(group: Group, note: Any = None) -> str:
+    """Return a picture of *group* in lines; ``note(path)`` may say something about each service."""
+    lines: list[str] = []
+
+    def add(service: Service[Any], path: str, lead: str, indent: str) -> None:
+        path = f"{path}/{service.name}" if path else service.name
+        text = f"{lead}{service.name}"
+        if note is not None:
+            text += f"  {note(path)}"
+        elif isinstance(service, Group):
+            text += "" if service.strategy == "one_for_one" else f"  ({service.strategy})"
+        else:
+            text += f"  {service!r}"
+        lines.append(text)
+        if isinstance(service, Group):
+            last = len(service) - 1
+            for number, child in enumerate(service):
+                end = number == last
+                add(child, path, indent + ("└── " if end else "├── "), indent + ("    " if end else "│   "))
+
+    add(group, "", "", "")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What must happen to turn one group into another: names, each in declared order of the group it comes from."""
+
+    stop: tuple[str, ...]
+    start: tuple[str, ...]
+    inside: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.stop or self.start or self.inside)
+
+
+def difference(old: Group, new: Group) -> Difference:
+    """
+    Compare two groups.
+
+    Equal children keep their lives and appear nowhere.  A group that is still a group is looked into (*inside*) rather
+    than replaced; any other changed child is stopped and started.
+    """
+    before = {child.name: child for child in old}
+    after = {child.name: child for child in new}
+    stop, start, inside = [], [], []
+    for name, child in before.items():
+        other = after.get(name)
+        if other == child:
+            continue
+        if type(child) is type(other) and isinstance(child, Group):
+            inside.append(name)
+        else:
+            stop.append(name)
+    for name in after:
+        if name not in before or name in stop:
+            start.append(name)
+    return Difference(tuple(stop), tuple(start), tuple(inside))

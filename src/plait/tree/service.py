@@ -1,0 +1,257 @@
+"""
+Service and Context: the contract of one life.
+
+A `Service` is a value that describes; `Service.run` is one life of it; the `Context` is what that life may ask of the
+tree it lives in.  What happens between two lives is not decided here but by the supervisor.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+
+from plait.errors import ConfigurationError, PlaitError
+from plait.tree.policy import RESTARTS, Backoff, Restart
+
+if TYPE_CHECKING:
+    import socket
+
+    from plait.endpoints import Endpoint
+    from plait.events import Event
+
+T = TypeVar("T")
+
+
+class Life(Protocol):
+    """What stands behind a `Context`: one life of a child, seen from inside."""
+
+    path: str
+
+    def ready(self, value: Any) -> None: ...
+    def need(self, service: Service[Any]) -> Awaitable[Any]: ...
+    def sockets(self, endpoint: Endpoint) -> tuple[socket.socket, ...]: ...
+    def publish(self, event: Event) -> None: ...
+    def supervise(self) -> Awaitable[None]: ...
+
+
+class Context(Generic[T]):
+    """
+    What one life of a service may ask of the tree it lives in.
+
+    It is handed to ``run``, and is ``plait.current()`` in whatever that life runs: its tasks, connection handlers,
+    periodic functions and threads.
+    """
+
+    __slots__ = ("_life",)
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+
+    @property
+    def path(self) -> str:
+        """Where the service is in the tree, such as ``shop/web/api``."""
+        return self._life.path
+
+    @property
+    def log(self) -> logging.Logger:
+        """The logger of this service: its path with dots, so that levels can be set for a branch."""
+        return logging.getLogger(self._life.path.replace("/", "."))
+
+    def ready(self, value: T | None = None) -> None:
+        """
+        Say that the service can serve, and publish *value* to those who need it.
+
+        Later siblings start only after this.  It is said once in a life; a second time raises `PlaitError`.  A service
+        that returns without having said it counts as ready.
+        """
+        self._life.ready(value)
+
+    async def need(self, service: Service[U]) -> U:
+        """
+        Return what *service* published with ``ready``, as soon as it is ready.
+
+        It waits while that service is starting or waiting to start again, and raises `NeedError` at once when it could
+        never come: not in this tree, failed or stopped for good, starting only after the asker, or waiting for it.
+        """
+        return await self._life.need(service)  # type: ignore[no-any-return]
+
+    def sockets(self, endpoint: Endpoint) -> tuple[socket.socket, ...]:
+        """
+        Return duplicates of the open sockets of *endpoint*; the caller closes them.
+
+        The sockets themselves stay open between lives, so clients wait instead of being refused.  Raises `BindError`
+        when they were not opened before and cannot be opened now.
+        """
+        return self._life.sockets(endpoint)
+
+    def publish(self, event: Event) -> None:
+        """Tell *event* to all who watch the tree.  A watcher that raises is logged and harms nobody."""
+        self._life.publish(event)
+
+    def __repr__(self) -> str:
+        return f"<Context of {self.path}>"
+
+
+U = TypeVar("U")
+
+_current: ContextVar[Context[Any]] = ContextVar("plait.context")
+
+
+def current() -> Context[Any]:
+    """Return the `Context` of the service that this code runs for; outside of one, raise `PlaitError`."""
+    try:
+        return _current.get()
+    except LookupError:
+        msg = "plait.current(): no service runs here: call it from a service, or from what a service started"
+        raise PlaitError(msg) from None
+
+
+def current_path() -> str:
+    """Return the path of the service that this code runs for, or an empty string outside of one."""
+    context = _current.get(None)
+    return "" if context is None else context.path
+
+
+@dataclass(frozen=True)
+class Service(Generic[T]):
+    """
+    The description of something that lives: subclass it and write ``run``.
+
+    A service is a frozen value: what one life needs to remember is a local variable of ``run``.  ``Service[T]``
+    publishes a *T* with ``context.ready``.
+
+    The rules of ``run``, complete:
+
+    1. It is called once per life, in a task named after its path.
+    2. ``context.ready(value)`` is said once, when it can serve.  Returning also counts as ready.  Not ready within
+       *start_timeout* seconds is a failure.
+    3. Return: done.  Raise: failed.  What happens then is *restart* and the group's strategy.
+    4. ``CancelledError``: asked to stop.  Clean up in ``finally``, in at most *stop_timeout* seconds; then it is
+       cancelled once more, and left behind.
+    5. Being cancelled without having been asked to stop is a failure.
+    6. No signals, no ``sys.exit``, no globals.  To stop the whole application raise `StopApplication`.
+
+    *restart* is ``"always"``, ``"on-failure"`` (the default) or ``"never"``.  A time-out of None waits for ever.
+    *backoff* overrides the group's.  *name* is unique in its group; without one, a service names itself after what it
+    runs.
+    """
+
+    name: str = field(default="", kw_only=True)
+    restart: Restart = field(default="on-failure", kw_only=True)
+    start_timeout: float | None = field(default=30.0, kw_only=True)
+    stop_timeout: float | None = field(default=10.0, kw_only=True)
+    backoff: Backoff | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.default_name())
+        check_name(self)
+        if self.restart not in RESTARTS:
+            refuse(self, "restart", f"wanted one of {', '.join(RESTARTS)}")
+        if self.start_timeout is not None and not self.start_timeout > 0:
+            refuse(self, "start_timeout", "wanted a number of seconds above 0, or None")
+        if self.stop_timeout is not None and not self.stop_timeout >= 0:
+            refuse(self, "stop_timeout", "wanted a number of seconds from 0, or None")
+
+    def default_name(self) -> str:
+        """Return the name of a service that was given none: its class in lower case."""
+        return type(self).__name__.lower()
+
+    async def run(self, context: Context[T]) -> None:
+        """Live once.  See the rules in the class."""
+        raise NotImplementedError(f"{type(self).__name__} has no run(): write async def run(self, context)")
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return where it listens: opened before privileges are dropped, kept open between its lives."""
+        return ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(describe_fields(self))})"
+
+
+def describe_fields(service: Service[Any]) -> list[str]:
+    """Return the fields of *service* that differ from their defaults, as a person would write them."""
+    texts = []
+    for item in sorted(fields(service), key=lambda item: item.kw_only):
+        value = getattr(service, item.name)
+        if not item.repr or (item.kw_only and value == item.default):
+            continue
+        if item.name == "name" and item.kw_only and value == service.default_name():
+            continue
+        text = show(value)
+        texts.append(f"{item.name}={text}" if item.kw_only else text)
+    return texts
+
+
+def show(value: object) -> str:
+    """Return *value* as a person would write it: a function or class by its name."""
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(show(item) for item in value) + "]"
+    name = getattr(value, "__qualname__", None)
+    return name if isinstance(name, str) else repr(value)
+
+
+def check_name(service: Service[Any]) -> None:
+    """Refuse a name that could not be part of a path."""
+    name = service.name
+    if not isinstance(name, str) or "/" in name or not name.isprintable() or " " in name or name.startswith("."):
+        refuse(service, "name", "wanted a word without '/', spaces or a leading dot")
+
+
+def refuse(service: Service[Any], name: str, wanted: str) -> None:
+    """Raise `ConfigurationError` about the field *name* of *service*."""
+    value = getattr(service, name)
+    where = f" {service.name}" if name != "name" else ""
+    raise ConfigurationError(f"{type(service).__name__}{where}: {name}={value!r}: {wanted}")
+
+
+Function = Callable[[Context[T]], Awaitable[None]]
+
+
+@dataclass(frozen=True, repr=False)
+class FunctionService(Service[T]):
+    """A service whose ``run`` is a function; made by `service`."""
+
+    function: Function[T]
+
+    def default_name(self) -> str:
+        """Return the name of the function."""
+        return getattr(self.function, "__name__", "function")
+
+    async def run(self, context: Context[T]) -> None:
+        """Call the function."""
+        await self.function(context)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Under its decorator the function's own name means this service, so pickle cannot find the function by name:
+        # travel as "the service of that name, with these fields".
+        function = self.function
+        given = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "function"}
+        return _rebuild, (function.__module__, getattr(function, "__qualname__", ""), given)
+
+
+def _rebuild(module: str, name: str, given: dict[str, Any]) -> FunctionService[Any]:
+    import importlib
+
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return FunctionService(found.function if isinstance(found, FunctionService) else found, **given)
+
+
+@overload
+def service(function: Function[T], /) -> FunctionService[T]: ...
+@overload
+def service(**options: Any) -> Callable[[Function[T]], FunctionService[T]]: ...
+def service(function: Function[T] | None = None, /, **options: Any) -> Any:
+    """
+    Make a service of an async function that takes a `Context`.
+
+    Use it plain, ``@service``, or with the fields of `Service`: ``@service(restart="always")``.
+    """
+    if function is None:
+        return lambda function: FunctionService(function, **options)
+    return FunctionService(function, **options)
