@@ -33,11 +33,12 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.STARTING: frozenset({State.READY, State.WAITING, State.DONE, State.FAILED, State.STOPPING}),
     State.READY: frozenset({State.WAITING, State.DONE, State.FAILED, State.STOPPING}),
     State.WAITING: frozenset({State.STARTING, State.STOPPED, State.FAILED}),
-    State.STOPPING: frozenset({State.STOPPED, State.LEFT_BEHIND}),
+    # Waiting and failed follow stopping when it was stopped because it did not become ready in its time.
+    State.STOPPING: frozenset({State.STOPPED, State.LEFT_BEHIND, State.WAITING, State.FAILED}),
     State.DONE: frozenset({State.STARTING}),
     State.FAILED: frozenset({State.STARTING}),
     State.STOPPED: frozenset({State.STARTING}),
-    State.LEFT_BEHIND: frozenset({State.STARTING}),
+    State.LEFT_BEHIND: frozenset({State.STARTING, State.WAITING, State.FAILED}),
 }
 
 

@@ -66,7 +66,7 @@ class Group(Service[None]):
 
     async def run(self, context: Context[None]) -> None:
         """Keep the children alive: the supervisor of this group is its life."""
-        await context._life.supervise()
+        await context._host.supervise()
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return where its services listen, in order."""

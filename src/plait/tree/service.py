@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Life(Protocol):
-    """What stands behind a `Context`: one life of a child, seen from inside."""
+class Host(Protocol):
+    """What stands behind a `Context`: the child whose life it is.  *life* tells its lives apart."""
 
     path: str
 
-    def ready(self, value: Any) -> None: ...
-    def need(self, service: Service[Any]) -> Awaitable[Any]: ...
-    def sockets(self, endpoint: Endpoint) -> tuple[socket.socket, ...]: ...
+    def say_ready(self, life: int, value: Any) -> None: ...
+    def need(self, life: int, service: Service[Any]) -> Awaitable[Any]: ...
+    def open_sockets(self, endpoint: Endpoint) -> tuple[socket.socket, ...]: ...
     def publish(self, event: Event) -> None: ...
     def supervise(self) -> Awaitable[None]: ...
 
@@ -45,20 +45,21 @@ class Context(Generic[T]):
     periodic functions and threads.
     """
 
-    __slots__ = ("_life",)
+    __slots__ = ("_host", "_life")
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, host: Host, life: int) -> None:
+        self._host = host
         self._life = life
 
     @property
     def path(self) -> str:
         """Where the service is in the tree, such as ``shop/web/api``."""
-        return self._life.path
+        return self._host.path
 
     @property
     def log(self) -> logging.Logger:
         """The logger of this service: its path with dots, so that levels can be set for a branch."""
-        return logging.getLogger(self._life.path.replace("/", "."))
+        return logging.getLogger(self._host.path.replace("/", "."))
 
     def ready(self, value: T | None = None) -> None:
         """
@@ -67,7 +68,7 @@ class Context(Generic[T]):
         Later siblings start only after this.  It is said once in a life; a second time raises `PlaitError`.  A service
         that returns without having said it counts as ready.
         """
-        self._life.ready(value)
+        self._host.say_ready(self._life, value)
 
     async def need(self, service: Service[U]) -> U:
         """
@@ -76,7 +77,7 @@ class Context(Generic[T]):
         It waits while that service is starting or waiting to start again, and raises `NeedError` at once when it could
         never come: not in this tree, failed or stopped for good, starting only after the asker, or waiting for it.
         """
-        return await self._life.need(service)  # type: ignore[no-any-return]
+        return await self._host.need(self._life, service)  # type: ignore[no-any-return]
 
     def sockets(self, endpoint: Endpoint) -> tuple[socket.socket, ...]:
         """
@@ -85,11 +86,11 @@ class Context(Generic[T]):
         The sockets themselves stay open between lives, so clients wait instead of being refused.  Raises `BindError`
         when they were not opened before and cannot be opened now.
         """
-        return self._life.sockets(endpoint)
+        return self._host.open_sockets(endpoint)
 
     def publish(self, event: Event) -> None:
         """Tell *event* to all who watch the tree.  A watcher that raises is logged and harms nobody."""
-        self._life.publish(event)
+        self._host.publish(event)
 
     def __repr__(self) -> str:
         return f"<Context of {self.path}>"

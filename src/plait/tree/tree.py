@@ -1,0 +1,424 @@
+"""
+Tree: what is alive, and what can be asked of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import ConfigurationError, LeftBehind, NotFound, PlaitError
+from plait.events import Event, State
+from plait.tree.application import Application, Group, difference, draw
+from plait.tree.child import Child
+from plait.tree.needs import common_group
+from plait.tree.stack import where
+from plait.tree.supervisor import Supervisor, outcome
+
+if TYPE_CHECKING:
+    from plait.sockets import Sockets
+    from plait.tree.service import Service
+
+#: How long the second cancellation of a service that did not end in its time may take, in seconds.
+LAST_MOMENT = 0.02
+#: How long everybody together has when a stop is hurried, in seconds.
+PATIENCE = 1.0
+
+Watcher = Callable[[Event], object]
+
+
+class Tree:
+    """
+    A living application: its services, their states, and what can be done to them.
+
+    Paths begin with the application's name: ``shop/web/api``.  All methods belong to the loop's thread.  A tree is
+    opened and closed once.
+    """
+
+    def __init__(
+        self, application: Application, *, sockets: Sockets | None = None, chance: random.Random | None = None
+    ) -> None:
+        if not isinstance(application, Application):
+            raise ConfigurationError(f"{application!r} is not an Application: wrap it in Application(name, [...])")
+        self.loop = asyncio.get_running_loop()
+        self.variables = contextvars.copy_context()
+        self.random = chance or random.Random()  # noqa: S311 - jitter, not a secret
+        self.watchers: tuple[Watcher, ...] = ()
+        self.needs: set[asyncio.Future[None]] = set()
+        self.last_moment = LAST_MOMENT
+        self.reason = ""
+        self.exit_code = 0
+        self.error: BaseException | None = None
+        self.left: list[LeftBehind] = []
+        self._sockets = sockets
+        self._own_sockets = sockets is None
+        self._ended = self.loop.create_future()
+        self._limit: asyncio.TimerHandle | None = None
+        self.root = Child(self, application, None)
+
+    # The life of the tree ---------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Start everything, in order; return when all is ready.  Raise what went wrong, with nothing left running."""
+        if self.root.state is not State.IDLE:
+            raise PlaitError(f"{self.root.path}: a tree is opened once: make another Tree")
+        self.root.begin()
+        while self.root.state is State.STARTING:
+            await self.root.changed()
+        if self.root.state is not State.READY:
+            await self.wait()
+
+    async def wait(self) -> None:
+        """
+        Wait until the tree has ended, then raise what ended it badly, if anything did.
+
+        `StartFailed` or `GaveUp` come as they are; errors raised while stopping come as one exception group, in the
+        order in which they happened.
+        """
+        await asyncio.shield(self._ended)
+        if self.error is not None:
+            raise self.error
+
+    async def close(self, reason: str = "") -> None:
+        """Stop everything, in reverse order, and wait for the end; raise as `wait` does."""
+        self.stop_soon(reason)
+        await self.wait()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of the tree runs any more, but for what was left behind."""
+        return self._ended.done()
+
+    def stop_soon(self, reason: str = "", exit_code: int = 0) -> None:
+        """Begin to stop everything; the first *reason* and *exit_code* are kept."""
+        root = self.root
+        if root.state not in (State.STARTING, State.READY):
+            return
+        self.reason, self.exit_code = reason, exit_code
+        assert root.task is not None
+        assert root.supervisor is not None
+        root.move(State.STOPPING)
+        timeout = root.service.stop_timeout
+        if timeout is not None:
+            self._limit = self.call_later(timeout, root.supervisor.hurry, 0.0)
+        root.task.cancel()
+
+    def hurry(self, patience: float = PATIENCE) -> None:
+        """Stop everything at once rather than in order, and leave behind after *patience* seconds what still runs."""
+        self.stop_soon()
+        assert self.root.supervisor is not None
+        self.root.supervisor.hurry(patience)
+
+    # The root has no group: the tree hears it ----------------------------------------------------------------------
+
+    def post_ready(self, child: Child, life: int, value: object) -> None:
+        """Hear that everything is ready."""
+        if child.state is State.STARTING:
+            child.move(State.READY)
+
+    def post_ended(self, child: Child, task: asyncio.Task[None]) -> None:
+        """Hear that everything has ended."""
+        error = outcome(task)
+        child.task = None
+        if self._limit is not None:
+            self._limit.cancel()
+        if child.state is State.STOPPING:
+            error = None if isinstance(error, asyncio.CancelledError) else error
+            child.move(State.STOPPED, error)
+        else:
+            child.move(State.FAILED if error is not None else State.DONE, error)
+        self.error = child.error = error
+        if self._own_sockets and self._sockets is not None:
+            self._sockets.close_all()
+        self._ended.set_result(None)
+
+    # Steering ---------------------------------------------------------------------------------------------------
+
+    async def start(self, path: str) -> None:
+        """Start the service at *path*, stopped or ended before; return when it is ready, or raise why it is not."""
+        child = self.find(path)
+        await self._order(child, "start_by_hand")
+        await self._until_ready(child)
+
+    async def stop(self, path: str) -> None:
+        """
+        Stop the service at *path* and wait for its end; it stays stopped until it is started by hand.
+
+        The path of the application itself stops everything, as `close` does.
+        """
+        child = self.find(path)
+        if child is self.root:
+            await self.close("asked")
+            return
+        await self._order(child, "stop_by_hand")
+        while child.task is not None:
+            await child.changed()
+
+    async def restart(self, path: str) -> None:
+        """
+        Stop the service at *path* and start it anew, with those whom the group's strategy names.
+
+        It does not count against the group's limit.  Return when it is ready, or raise why it is not.
+        """
+        child = self.find(path)
+        life = child.life
+        await self._order(child, "restart_by_hand")
+        while child.life == life and not self.has_ended:
+            await child.changed()
+        await self._until_ready(child)
+
+    async def add(self, service: Service[Any], to: str = "") -> str:
+        """
+        Add *service* to the group at *to* (the application itself by default) and start it; return its path.
+
+        It comes after those that are there.  If it does not start, it is dropped and the reason raised; nothing else
+        is touched.  A restart of the group brings back only what its value lists.
+        """
+        group = self.find(to) if to else self.root
+        if group.supervisor is None:
+            raise PlaitError(f"{group.path}: is not a group: give the path of a group")
+        return await group.supervisor.add(service)
+
+    async def remove(self, path: str) -> None:
+        """Stop the service at *path*, wait for its end, and forget it; its listening sockets are closed."""
+        child = self.find(path)
+        if child.group is None:
+            raise PlaitError(f"{path}: is the application itself: stop it instead")
+        await child.group.remove(child)
+
+    async def apply(self, application: Application) -> None:
+        """
+        Turn the living tree into *application*: stop what is gone or changed, then start what is new or changed.
+
+        Services that are equal in both keep their lives.  Raise what kept a new one from starting; it is then tried
+        again as its restart says.
+        """
+        if not isinstance(application, Application):
+            raise ConfigurationError(f"{application!r} is not an Application: wrap it in Application(name, [...])")
+        if application.name != self.root.service.name:
+            raise ConfigurationError(
+                f"{self.root.path}: cannot become {application.name!r}: the application's name stays; run another one"
+            )
+        changes: list[tuple[Supervisor, Group, tuple[str, ...], tuple[str, ...]]] = []
+        self._compare(self.root, application, changes)
+        for supervisor, _, stop, _ in reversed(changes):
+            await supervisor.retire(stop)
+        for supervisor, new, _, _ in changes:
+            supervisor.rewrite(new)
+        for supervisor, _, _, start in changes:
+            await supervisor.enter(start)
+
+    def _compare(self, child: Child, new: Group, changes: list[Any]) -> None:
+        old = child.service
+        assert isinstance(old, Group)
+        assert child.supervisor is not None
+        found = difference(old, new)
+        changes.append((child.supervisor, new, found.stop, found.start))
+        others = {service.name: service for service in new}
+        for name in found.inside:
+            other = others[name]
+            assert isinstance(other, Group)
+            self._compare(child.supervisor.children[name], other, changes)
+
+    async def _order(self, child: Child, method: str) -> None:
+        if child.group is None:
+            raise PlaitError(f"{child.path}: is the application itself: start and stop its services instead")
+        if not child.group.is_alive:
+            raise PlaitError(f"{child.path}: its group {child.group.path} is {child.group.child.state}: start that first")
+        child.group.post(getattr(child.group, method), child)
+
+    async def _until_ready(self, child: Child) -> None:
+        while child.state in (State.IDLE, State.STARTING, State.STOPPING):
+            await child.changed()
+        if child.state not in (State.READY, State.DONE):
+            from plait.tree.supervisor import start_failed
+
+            raise start_failed(child, child.error or PlaitError(f"is {child.state}"))
+
+    # Looking ----------------------------------------------------------------------------------------------------
+
+    def find(self, path: str) -> Child:
+        """Return the child at *path*; raise `NotFound` with the nearest that exists."""
+        name, *rest = path.strip("/").split("/")
+        child: Child | None = self.root if name == self.root.path else None
+        for step in rest:
+            if child is None or child.supervisor is None:
+                child = None
+                break
+            child = child.supervisor.children.get(step)
+        if child is None:
+            import difflib
+
+            near = difflib.get_close_matches(path, self.states(), n=1, cutoff=0.5)
+            raise NotFound(f"{path}: no such service" + (f": did you mean {near[0]}?" if near else ""))
+        return child
+
+    def state(self, path: str) -> State:
+        """Return the state of the service at *path*."""
+        return self.find(path).state
+
+    def states(self) -> dict[str, State]:
+        """Return the state of everything, by path, parents first."""
+        assert self.root.supervisor is not None
+        return {child.path: child.state for child in (self.root, *self.root.supervisor.walk())}
+
+    def __str__(self) -> str:
+        states = self.states()
+        assert isinstance(self.root.service, Group)
+        return draw(self.root.service, lambda path: states.get(path, ""))
+
+    def subscribe(self, watcher: Watcher) -> Callable[[], None]:
+        """Call *watcher* with each event from now on; return a function that ends it."""
+        self.watchers = (*self.watchers, watcher)
+
+        def unsubscribe() -> None:
+            self.watchers = tuple(other for other in self.watchers if other is not watcher)
+
+        return unsubscribe
+
+    async def events(self, keep: int = 10_000) -> AsyncIterator[Event]:
+        """Stream the events from now on until the tree has ended; a reader too slow loses the oldest beyond *keep*."""
+        waiting: deque[Event] = deque(maxlen=keep)
+        arrived = asyncio.Event()
+
+        def watch(event: Event) -> None:
+            waiting.append(event)
+            arrived.set()
+
+        unsubscribe = self.subscribe(watch)
+        self._ended.add_done_callback(lambda _: arrived.set())
+        try:
+            while waiting or not self.has_ended:
+                await arrived.wait()
+                arrived.clear()
+                while waiting:
+                    yield waiting.popleft()
+        finally:
+            unsubscribe()
+
+    # For the supervisors ------------------------------------------------------------------------------------------
+
+    @property
+    def sockets(self) -> Sockets:
+        """The open sockets; made at first use where nobody prepared them."""
+        if self._sockets is None:
+            from plait.sockets import Sockets
+
+            self._sockets = Sockets()
+        return self._sockets
+
+    def make_supervisor(self, child: Child) -> Supervisor:
+        """Make the supervisor of the group *child*."""
+        return Supervisor(self, child)
+
+    def call_later(self, delay: float, function: Callable[..., object], *arguments: Any) -> asyncio.TimerHandle:
+        """Call *function* later, in nobody's context."""
+        return self.loop.call_later(delay, function, *arguments, context=self.variables)
+
+    def call_at(self, when: float, function: Callable[..., object], *arguments: Any) -> asyncio.TimerHandle:
+        """Call *function* at *when*, in nobody's context."""
+        return self.loop.call_at(when, function, *arguments, context=self.variables)
+
+    def publish(self, event: Event) -> None:
+        """Tell *event* to all watchers."""
+        for watcher in self.watchers:
+            try:
+                watcher(event)
+            except Exception:
+                logging.getLogger("plait").exception("a watcher of the tree failed on: %s", event)
+
+    def wake_needs(self) -> None:
+        """Wake all who wait for another service: the state of a group above it changed."""
+        for waiter in tuple(self.needs):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def refresh(self, provider: Child, dependants: dict[Child, int]) -> None:
+        """Replace *dependants* of *provider* that live in other groups, where the group above both says so."""
+        for child, life in dependants.items():
+            found = common_group(child, provider)
+            if found is None or child.life != life or child.group is None:
+                continue
+            common, own, other = found
+            strategy = common.group.strategy
+            if common is child.group and common is provider.group:
+                continue  # its own strategy has already decided
+            names = list(common.children)
+            after = names.index(own.service.name) > names.index(other.service.name)
+            if strategy == "one_for_all" or (strategy == "rest_for_one" and after):
+                child.group.refresh(child, life)
+
+    def leave_behind(self, child: Child, task: asyncio.Task[None], waited: float) -> LeftBehind:
+        """Note that *task* did not end in its time."""
+        error = LeftBehind(f"{child.path}: left behind: did not stop in {waited:.3g} s, at {where(task)}", child.path)
+        self.left.append(error)
+        return error
+
+    def release(self, service: Service[Any]) -> None:
+        """Close the sockets of *service*, unless another service of the tree listens there too."""
+        if self._sockets is None:
+            return
+        assert isinstance(self.root.service, Group)
+        used = {str(endpoint) for endpoint in self.root.service.endpoints()}
+        for endpoint in service.endpoints():
+            if str(endpoint) not in used:
+                self._sockets.close(endpoint)
+
+
+class running:  # noqa: N801 - used like a function
+    """
+    Run *application* inside a loop that is already there::
+
+        async with running(application) as tree:
+            ...
+
+    It is entered when all is ready, and raises `StartFailed` otherwise.  Leaving it stops everything and waits for the
+    end.  If the tree gives up meanwhile, the body is cancelled and the error raised.
+    """
+
+    def __init__(self, application: Application, **options: Any) -> None:
+        self._application = application
+        self._options = options
+
+    async def __aenter__(self) -> Tree:
+        self._tree = tree = Tree(self._application, **self._options)
+        try:
+            await tree.open()
+        except asyncio.CancelledError:
+            tree.stop_soon("cancelled")
+            await tree.wait()
+            raise
+        self._body = asyncio.current_task()
+        self._cancelled = False
+        tree._ended.add_done_callback(self._look)
+        return tree
+
+    def _look(self, _: object) -> None:
+        if self._tree.error is not None and self._body is not None and self._tree.root.state is State.FAILED:
+            self._cancelled = True
+            self._body.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        body, self._body = self._body, None
+        if self._cancelled and body is not None:
+            body.uncancel()
+            await self._tree.wait()
+        self._tree.stop_soon("left the block")
+        try:
+            await self._tree.wait()
+        except asyncio.CancelledError:
+            self._tree.hurry()
+            await self._tree.wait()
+            raise
+        except BaseException as failure:
+            if error is None:
+                raise
+            error.add_note(f"and while stopping: {failure}")
