@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from plait.endpoints import Endpoint
-    from plait.tree.supervisor import Supervisor, Sweep
+    from plait.tree.supervisor import Supervisor
+    from plait.tree.sweep import Sweep
     from plait.tree.tree import Tree
 
 #: The states in which a life is going on.

@@ -61,8 +61,8 @@ class Backoff:
     How long to wait before a service that failed runs again.
 
     The first restart after a quiet time comes at once (unless *immediate* is false).  Then the waits are *base*,
-    twice *base*, four times *base* and so on, in seconds, never above *cap*, each shortened by a random share of up to *jitter*
-    (0.25: between 75 % and 100 % of it).  *quiet* seconds of being ready begin the series anew.
+    twice *base*, four times *base* and so on, in seconds, never above *cap*, each shortened by a random share of up to
+    *jitter* (0.25: between 75 % and 100 % of it).  *quiet* seconds of being ready begin the series anew.
     """
 
     base: float = 0.5

@@ -176,7 +176,7 @@ class Service(Generic[T]):
 def describe_fields(service: Service[Any]) -> list[str]:
     """Return the fields of *service* that differ from their defaults, as a person would write them."""
     texts = []
-    for item in sorted(fields(service), key=lambda item: item.kw_only):
+    for item in sorted(fields(service), key=lambda item: item.kw_only is True):
         value = getattr(service, item.name)
         if not item.repr or (item.kw_only and value == item.default):
             continue

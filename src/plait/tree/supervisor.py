@@ -18,46 +18,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import GaveUp, LeftBehind, PlaitError, StartFailed, StopApplication
+from plait.errors import PlaitError, StopApplication
 from plait.events import State, describe
 from plait.tree.alarm import Alarm
 from plait.tree.child import Child
 from plait.tree.policy import affected, should_restart
+from plait.tree.sweep import Sweep
+from plait.tree.verdict import gave_up, outcome, start_failed
 
 if TYPE_CHECKING:
     from plait.tree.application import Group
-    from plait.tree.service import Service
     from plait.tree.tree import Tree
-
-
-class Sweep:
-    """Stop some children in reverse order; then, when due, start some in order."""
-
-    __slots__ = ("by_hand", "done", "due", "first", "starts", "stops")
-
-    def __init__(self, stops: Iterable[Child], starts: Iterable[Child], due: bool = True) -> None:
-        self.due = due
-        self.by_hand = False  # a failed start is told to who asked, and not tried again
-        self.first: Child | None = None  # added at run time: a failed start makes it vanish again
-        self.done: asyncio.Future[None] | None = None
-        self.stop(stops)
-        self.start(starts)
-
-    def stop(self, children: Iterable[Child]) -> None:
-        """Say whom to stop: those of *children* that are alive."""
-        alive = sorted((child for child in children if child.task is not None), key=lambda child: child.order)
-        self.stops = [(child, child.task) for child in alive]
-        for child in alive:
-            child.doomed = True
-
-    def start(self, children: Iterable[Child]) -> None:
-        """Say whom to start, in this order."""
-        self.starts = deque(children)
-        for child in self.starts:
-            child.sweep = self
 
 
 class Supervisor:
@@ -79,6 +53,11 @@ class Supervisor:
     def group(self) -> Group:
         """The value that this supervisor keeps alive."""
         return self.child.service  # type: ignore[return-value]
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the group lives and is not about to stop."""
+        return self.child.task is not None and self.final is None
 
     def describe(self) -> None:
         """Take the children from the value; those added at run time are gone."""
@@ -134,7 +113,7 @@ class Supervisor:
 
     def _start_all(self) -> None:
         if not self._stop_asked:
-            self._run(Sweep((), self.children.values()))
+            self.run(Sweep((), self.children.values()))
 
     def _stop_all(self) -> None:
         if self._stop_asked:
@@ -155,12 +134,12 @@ class Supervisor:
         for child in self.children.values():
             child.sweep = None
             if child.state is State.WAITING:
-                self._drop_timer(child)
+                self.drop_timer(child)
                 child.move(State.STOPPED)
         self.final = Sweep((*self.children.values(), *self.leaving), ())
         for sweep in tuple(self.sweeps):
             self._finish_sweep(sweep, error or PlaitError(f"{self.path}: is stopping"))
-        self._advance(self.final)
+        self.advance(self.final)
 
     def hurry(self, patience: float) -> None:
         """Ask all at once, and leave behind after *patience* seconds those that do not end."""
@@ -229,7 +208,7 @@ class Supervisor:
         sweep = child.sweep
         if sweep is not None:
             child.sweep = None
-            self._advance(sweep)
+            self.advance(sweep)
 
     def _ended(self, child: Child, task: asyncio.Task[None]) -> None:
         error = outcome(task)
@@ -267,14 +246,14 @@ class Supervisor:
             error = asyncio.CancelledError(f"{child.path}: cancelled by somebody who is not its supervisor")
         if isinstance(error, StopApplication):
             child.move(State.DONE)
-            self._set_over(child)
+            self.set_over(child)
             self.tree.stop_soon(error.reason or f"asked by {child.path}", error.exit_code)
         elif error is not None:
             self._failed(child, error)
         elif child.doomed or self.final is not None or not should_restart(child.service.restart, failed=False):
             child.was_ready = True
             child.move(State.DONE)
-            self._set_over(child)
+            self.set_over(child)
         else:
             child.was_ready = True
             self._restart(child, None)
@@ -303,30 +282,31 @@ class Supervisor:
             self._restart(child, error)
         else:
             child.move(State.FAILED, error)
-            self._set_over(child)
+            self.set_over(child)
             if sweep is not None:
                 child.sweep = None
-                self._advance(sweep)
+                self.advance(sweep)
 
     # Restarts ---------------------------------------------------------------------------------------------------
 
     def _restart(self, child: Child, error: BaseException | None) -> None:
         now = self.tree.loop.time()
         backoff = child.service.backoff or self.group.backoff
-        child.failures = backoff.failures(child.failures, now - child.ready_at if child.ready_life == child.life else 0.0)
+        ready_seconds = now - child.ready_at if child.ready_life == child.life else 0.0
+        child.failures = backoff.failures(child.failures, ready_seconds)
         self.times, allowed = self.group.limit.count(self.times, now)
         if not allowed:
             child.move(State.FAILED, error)
-            self._fail(gave_up(self, child, error))
+            self._fail(gave_up(self.path, self.group.limit, child, error))
             return
         delay = backoff.delay(child.failures, self.tree.random.random())
         child.move(State.WAITING, error, delay)
-        self._replace(child, delay)
+        self.replace(child, delay)
         self._refresh_dependants(child)
 
-    def _replace(self, child: Child, delay: float) -> None:
+    def replace(self, child: Child, delay: float) -> None:
         """Start *child* anew after *delay* seconds, and with it those whom the strategy names."""
-        self._drop_timer(child)
+        self.drop_timer(child)
         names = affected(self.group.strategy, list(self.children), child.service.name)
         others = [self.children[name] for name in names]
         starts = [other for other in others if other is child or self._comes_again(other)]
@@ -334,9 +314,9 @@ class Supervisor:
         sweep = Sweep(others, starts, due=not delay)
         if delay:
             child.timer = self.tree.call_later(delay, self.post, self._due, sweep, child)
-        self._run(sweep)
+        self.run(sweep)
         for other in before:
-            self._advance(other)  # what it wanted to start has a new sweep
+            self.advance(other)  # what it wanted to start has a new sweep
 
     def _comes_again(self, child: Child) -> bool:
         if child.state is State.IDLE:
@@ -344,15 +324,16 @@ class Supervisor:
         if child.held or (child.service.restart == "never"):
             return False
         if child.state is State.WAITING:
-            self._drop_timer(child)
+            self.drop_timer(child)
         return True
 
     def _due(self, sweep: Sweep, child: Child) -> None:
         child.timer = None
         sweep.due = True
-        self._advance(sweep)
+        self.advance(sweep)
 
-    def _drop_timer(self, child: Child) -> None:
+    def drop_timer(self, child: Child) -> None:
+        """Forget the back-off of *child*."""
         if child.timer is not None:
             child.timer.cancel()
             child.timer = None
@@ -369,23 +350,24 @@ class Supervisor:
 
     def _refresh(self, child: Child, life: int) -> None:
         if self.final is None and child.life == life and child.task is not None and not child.doomed:
-            self._replace(child, 0.0)
+            self.replace(child, 0.0)
 
     # Sweeps -----------------------------------------------------------------------------------------------------
 
-    def _run(self, sweep: Sweep) -> None:
+    def run(self, sweep: Sweep) -> None:
+        """Begin *sweep*."""
         self.sweeps[sweep] = None
         if sweep.stops:
             self.stopping.append(sweep)
-        self._advance(sweep)
+        self.advance(sweep)
 
     def _advance_stopping(self) -> None:
         for sweep in tuple(self.stopping):
-            self._advance(sweep)
+            self.advance(sweep)
         if self.final is not None:
-            self._advance(self.final)
+            self.advance(self.final)
 
-    def _advance(self, sweep: Sweep) -> None:
+    def advance(self, sweep: Sweep) -> None:
         """Do the next step of *sweep*, unless it must wait for a child or for its time."""
         while sweep.stops:
             child, task = sweep.stops[-1]
@@ -428,7 +410,7 @@ class Supervisor:
 
     def _begin(self, child: Child) -> None:
         if child.over:
-            self._set_over(child, False)
+            self.set_over(child, False)
         self._order += 1
         child.order = self._order
         child.begin()
@@ -485,129 +467,6 @@ class Supervisor:
                 self.stop_errors.append(error)
         self._advance_stopping()
 
-    # By hand ----------------------------------------------------------------------------------------------------
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the group lives and is not about to stop."""
-        return self.child.task is not None and self.final is None
-
-    def stop_by_hand(self, child: Child) -> None:
-        """Stop *child*, and keep it stopped."""
-        child.held = True
-        sweep, child.sweep = child.sweep, None
-        if child.state is State.WAITING:
-            self._drop_timer(child)
-            child.move(State.STOPPED)
-        if sweep is not None:
-            self._advance(sweep)
-        if child.task is not None and self.final is None:
-            self._run(Sweep((child,), ()))
-
-    def start_by_hand(self, child: Child) -> None:
-        """Start *child* unless it lives; if it is waiting to start again, start it now."""
-        if child.task is not None or self.final is not None:
-            return
-        self._drop_timer(child)
-        child.held = False
-        sweep = Sweep((), (child,))
-        sweep.by_hand = True
-        self._run(sweep)
-
-    def restart_by_hand(self, child: Child) -> None:
-        """Replace *child* as the strategy says."""
-        if self.final is None:
-            child.held = False
-            self._replace(child, 0.0)
-
-    async def add(self, service: Service[Any]) -> str:
-        """Add *service* at the end and start it; see `Tree.add`."""
-        if not self.is_alive:
-            raise PlaitError(f"{self.path}: is {self.child.state}: start it first")
-        known = self.children.get(service.name)
-        if known is not None:
-            raise PlaitError(f"{known.path}: is already there: give the new one another name=")
-        child = Child(self.tree, service, self)
-        child.dynamic = True
-        await self._insert(child)
-        return child.path
-
-    async def _insert(self, child: Child) -> None:
-        sweep = Sweep((), (child,))
-        sweep.first = child
-        sweep.done = self.tree.loop.create_future()
-        self.children[child.service.name] = child
-        self.post(self._run, sweep)
-        try:
-            await sweep.done
-        except asyncio.CancelledError:
-            if self.is_alive:
-                await self.remove(child)
-            raise
-        except BaseException:
-            self.tree.release(child.service)
-            raise
-
-    async def remove(self, child: Child) -> None:
-        """Stop *child* and forget it; see `Tree.remove`."""
-        await self.retire((child.service.name,))
-        self.tree.release(child.service)
-
-    async def retire(self, names: tuple[str, ...]) -> None:
-        """Stop the children of these names, in reverse of their actual start order, and forget them."""
-        gone = [self.children[name] for name in names if name in self.children]
-        if not gone:
-            return
-        sweep = Sweep((), ())
-        sweep.done = self.tree.loop.create_future()
-        self.post(self._retire, sweep, gone)
-        await sweep.done
-        self.leaving = [child for child in self.leaving if child.task is not None]
-
-    def _retire(self, sweep: Sweep, gone: list[Child]) -> None:
-        for child in gone:
-            self.children.pop(child.service.name, None)
-            self._drop_timer(child)
-            other, child.sweep = child.sweep, None
-            if child.state is State.WAITING:
-                child.move(State.STOPPED)
-            if child.over:
-                self._set_over(child, False)
-            if other is not None:
-                self._advance(other)
-        self.leaving += [child for child in gone if child.task is not None]
-        sweep.stop(gone)
-        self._run(sweep)
-
-    def rewrite(self, group: Group) -> None:
-        """Take *group* as the new value: its settings, its order, and children that `enter` will start."""
-        old = self.group
-        self.child.service = group
-        known, self.children = self.children, {}
-        for service in group:
-            child = known.pop(service.name, None)
-            if child is None:
-                child = Child(self.tree, service, self)
-            elif child.supervisor is None:
-                child.service = service  # equal to what it was
-            self.children[service.name] = child
-        self.children.update(known)  # added at run time: they stay, at the end
-        for service in old:
-            self.tree.release(service)
-
-    async def enter(self, names: tuple[str, ...]) -> None:
-        """Start the children of these names, in order."""
-        if not names or not self.is_alive:
-            return
-        sweep = Sweep((), ())
-        sweep.done = self.tree.loop.create_future()
-        self.post(self._enter, sweep, names)
-        await sweep.done
-
-    def _enter(self, sweep: Sweep, names: tuple[str, ...]) -> None:
-        sweep.start(self.children[name] for name in names)
-        self._run(sweep)
-
     # The end ----------------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
@@ -615,7 +474,7 @@ class Supervisor:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _set_over(self, child: Child, over: bool = True) -> None:
+    def set_over(self, child: Child, over: bool = True) -> None:
         """Note that *child* ended for good, or began again after all."""
         if child.over is not over:
             child.over = over
@@ -623,7 +482,7 @@ class Supervisor:
             if over:
                 self._look_whether_over()
             elif self.child.over and self.child.group is not None:
-                self.child.group.post(self.child.group._set_over, self.child, False)
+                self.child.group.post(self.child.group.set_over, self.child, False)
 
     def _look_whether_over(self) -> None:
         """All have ended for good: so has this group, in the eyes of its parent; the root stops."""
@@ -632,7 +491,7 @@ class Supervisor:
         if not self.is_ready:
             return
         if self.child.group is not None:
-            self.child.group.post(self.child.group._set_over, self.child)
+            self.child.group.post(self.child.group.set_over, self.child)
         else:
             self.tree.stop_soon("all services have ended", 0)
 
@@ -647,37 +506,3 @@ class Supervisor:
             yield child
             if child.supervisor is not None:
                 yield from child.supervisor.walk()
-
-
-def outcome(task: asyncio.Task[None]) -> BaseException | None:
-    """Return the error that a task ended with, a cancellation included."""
-    if task.cancelled():
-        return asyncio.CancelledError()
-    return task.exception()
-
-
-def start_failed(child: Child, error: BaseException) -> BaseException:
-    """Return the error of a start that failed; one from deeper in the tree already says where."""
-    if isinstance(error, StartFailed | GaveUp):
-        return error
-    failure = StartFailed(f"{child.path}: did not start: {reason(error)}", child.path)
-    failure.__cause__ = error
-    return failure
-
-
-def gave_up(supervisor: Supervisor, child: Child, error: BaseException | None) -> GaveUp:
-    """Return the error of a group that needed more restarts than its limit allows."""
-    limit = supervisor.group.limit
-    deepest = error.path if isinstance(error, StartFailed | GaveUp) else child.path
-    why = f" ({reason(error)})" if error is not None else " (it ended)"
-    failure = GaveUp(
-        f"{supervisor.path}: gave up: more than {limit.restarts} restarts in {limit.seconds:.3g} s, the last for {deepest}{why}",
-        deepest,
-    )
-    failure.__cause__ = error
-    return failure
-
-
-def reason(error: BaseException) -> str:
-    """Return why, for a sentence that already names the path; a time-out of ours needs no type."""
-    return str(error) if isinstance(error, TimeoutError | LeftBehind) and str(error) else describe(error)

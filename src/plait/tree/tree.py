@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, LeftBehind, NotFound, PlaitError
 from plait.events import Event, State
+from plait.tree import steering
 from plait.tree.application import Application, Group, difference, draw
 from plait.tree.child import Child
 from plait.tree.needs import common_group
 from plait.tree.stack import where
-from plait.tree.supervisor import Supervisor, outcome
+from plait.tree.supervisor import Supervisor
+from plait.tree.verdict import outcome, start_failed
 
 if TYPE_CHECKING:
     from plait.sockets import Sockets
@@ -48,7 +50,7 @@ class Tree:
             raise ConfigurationError(f"{application!r} is not an Application: wrap it in Application(name, [...])")
         self.loop = asyncio.get_running_loop()
         self.variables = contextvars.copy_context()
-        self.random = chance or random.Random()  # noqa: S311 - jitter, not a secret
+        self.random = chance or random.Random()
         self.watchers: tuple[Watcher, ...] = ()
         self.needs: set[asyncio.Future[None]] = set()
         self.last_moment = LAST_MOMENT
@@ -66,7 +68,7 @@ class Tree:
 
     async def open(self) -> None:
         """Start everything, in order; return when all is ready.  Raise what went wrong, with nothing left running."""
-        if self.root.state is not State.IDLE:
+        if self.root.life:
             raise PlaitError(f"{self.root.path}: a tree is opened once: make another Tree")
         self.root.begin()
         while self.root.state is State.STARTING:
@@ -143,7 +145,7 @@ class Tree:
     async def start(self, path: str) -> None:
         """Start the service at *path*, stopped or ended before; return when it is ready, or raise why it is not."""
         child = self.find(path)
-        await self._order(child, "start_by_hand")
+        self._order(child, steering.start_by_hand)
         await self._until_ready(child)
 
     async def stop(self, path: str) -> None:
@@ -156,7 +158,7 @@ class Tree:
         if child is self.root:
             await self.close("asked")
             return
-        await self._order(child, "stop_by_hand")
+        self._order(child, steering.stop_by_hand)
         while child.task is not None:
             await child.changed()
 
@@ -168,7 +170,7 @@ class Tree:
         """
         child = self.find(path)
         life = child.life
-        await self._order(child, "restart_by_hand")
+        self._order(child, steering.restart_by_hand)
         while child.life == life and not self.has_ended:
             await child.changed()
         await self._until_ready(child)
@@ -183,14 +185,14 @@ class Tree:
         group = self.find(to) if to else self.root
         if group.supervisor is None:
             raise PlaitError(f"{group.path}: is not a group: give the path of a group")
-        return await group.supervisor.add(service)
+        return await steering.add(group.supervisor, service)
 
     async def remove(self, path: str) -> None:
         """Stop the service at *path*, wait for its end, and forget it; its listening sockets are closed."""
         child = self.find(path)
         if child.group is None:
             raise PlaitError(f"{path}: is the application itself: stop it instead")
-        await child.group.remove(child)
+        await steering.remove(child.group, child)
 
     async def apply(self, application: Application) -> None:
         """
@@ -208,11 +210,11 @@ class Tree:
         changes: list[tuple[Supervisor, Group, tuple[str, ...], tuple[str, ...]]] = []
         self._compare(self.root, application, changes)
         for supervisor, _, stop, _ in reversed(changes):
-            await supervisor.retire(stop)
+            await steering.retire(supervisor, stop)
         for supervisor, new, _, _ in changes:
-            supervisor.rewrite(new)
+            steering.rewrite(supervisor, new)
         for supervisor, _, _, start in changes:
-            await supervisor.enter(start)
+            await steering.enter(supervisor, start)
 
     def _compare(self, child: Child, new: Group, changes: list[Any]) -> None:
         old = child.service
@@ -226,19 +228,18 @@ class Tree:
             assert isinstance(other, Group)
             self._compare(child.supervisor.children[name], other, changes)
 
-    async def _order(self, child: Child, method: str) -> None:
-        if child.group is None:
+    def _order(self, child: Child, command: Callable[[Supervisor, Child], None]) -> None:
+        group = child.group
+        if group is None:
             raise PlaitError(f"{child.path}: is the application itself: start and stop its services instead")
-        if not child.group.is_alive:
-            raise PlaitError(f"{child.path}: its group {child.group.path} is {child.group.child.state}: start that first")
-        child.group.post(getattr(child.group, method), child)
+        if not group.is_alive:
+            raise PlaitError(f"{child.path}: its group {group.path} is {group.child.state}: start that first")
+        group.post(command, group, child)
 
     async def _until_ready(self, child: Child) -> None:
         while child.state in (State.IDLE, State.STARTING, State.STOPPING):
             await child.changed()
         if child.state not in (State.READY, State.DONE):
-            from plait.tree.supervisor import start_failed
-
             raise start_failed(child, child.error or PlaitError(f"is {child.state}"))
 
     # Looking ----------------------------------------------------------------------------------------------------

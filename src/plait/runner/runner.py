@@ -1,0 +1,334 @@
+"""
+Loop, signals, stop, exit code.
+
+The runner alone owns the process's signals and its end.  It opens the tree, tells whoever started the process when it
+is ready, stops it when it is told to, and always ends: what did not stop in its time is named and left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from plait.errors import ConfigurationError, PlaitError
+from plait.events import Event, State, StateChanged, StopWaits, describe
+from plait.runner.signals import STOPPING, Signals, end_by, name_of
+from plait.tree.application import Application
+from plait.tree.stack import where
+from plait.tree.tree import Tree
+
+if TYPE_CHECKING:
+    from plait.sockets import Sockets
+
+log = logging.getLogger("plait")
+
+#: How long tasks that nobody owned, and threads, may take at the very end, in seconds.
+AFTERMATH = 1.0
+#: How much later than the whole stop's limit the process ends by force when its loop is blocked, in seconds.
+MARGIN = 1.0
+
+
+class Starter(Protocol):
+    """Whoever started this process, and is to hear how it fares."""
+
+    def ready(self) -> None: ...
+    def failed(self, text: str, exit_code: int) -> None: ...
+    def stopping(self) -> None: ...
+
+
+class Nobody:
+    """Nobody wants to hear."""
+
+    def ready(self) -> None:
+        """Say nothing."""
+
+    def failed(self, text: str, exit_code: int) -> None:
+        """Say nothing."""
+
+    def stopping(self) -> None:
+        """Say nothing."""
+
+
+def loop_factory(reactor: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes the event loop that *reactor* names; ``auto`` is uvloop where it is installed."""
+    if reactor in ("auto", "uvloop"):
+        try:
+            import uvloop
+        except ImportError:
+            if reactor == "uvloop":
+                raise ConfigurationError(
+                    "--reactor=uvloop: is not installed here: pip install plait[uvloop], or take asyncio"
+                ) from None
+        else:
+            return uvloop.new_event_loop
+    return asyncio.new_event_loop
+
+
+class Runner:
+    """Runs one application to its end, in the main thread or another."""
+
+    def __init__(
+        self,
+        application: Application,
+        *,
+        signals: Signals,
+        sockets: Sockets | None = None,
+        starter: Starter | None = None,
+        reactor: str = "auto",
+        stop_timeout: float | None = None,
+        reopen: Callable[[], str | None] | None = None,
+        leave: Callable[[], None] | None = None,
+    ) -> None:
+        if stop_timeout is not None:
+            application = replace(application, stop_timeout=stop_timeout)
+        self.application = application
+        self.error: BaseException | None = None
+        self._signals = signals
+        self._sockets = sockets
+        self._starter = starter or Nobody()
+        self._reactor = reactor
+        self._reopen = reopen
+        self._leave = leave  # what must be done even when the process ends at once
+        self._tree: Tree | None = None
+        self._exit_code = 0
+        self._said_stopping = False
+
+    # The run ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Run to the end; return the exit code.  Threads or tasks that remain are for `end` to judge."""
+        self._loop = loop = loop_factory(self._reactor)()
+        loop.set_exception_handler(_tell_unhandled)
+        try:
+            asyncio.set_event_loop(loop)
+            main = loop.create_task(self._main(), name="plait")
+            while not main.done():
+                try:
+                    loop.run_until_complete(main)
+                except (SystemExit, KeyboardInterrupt) as exit_:
+                    # Raised by people's code: asyncio lets these two stop the loop.  They mean: stop in order.
+                    self._stop_for(exit_)
+            main.result()
+            self._tidy()
+        finally:
+            asyncio.set_event_loop(None)
+        return self._exit_code
+
+    def _stop_for(self, error: BaseException) -> None:
+        code = error.code if isinstance(error, SystemExit) else 1
+        if self._tree is not None:
+            self._tree.stop_soon(f"sys.exit({code!r})", code if isinstance(code, int) else int(code is not None))
+
+    async def _main(self) -> None:
+        self._tree = tree = Tree(self.application, sockets=self._sockets)
+        tree.subscribe(self._tell)
+        self._signals.listen(self._heard)
+        if self._signals.stops:
+            self._exit_code = 0
+            self._starter.failed(f"stopped by {name_of(self._signals.stops[0])} before it was ready", 70)
+            return
+        try:
+            await tree.open()
+        except PlaitError as error:
+            self._ended_badly(error)
+            self._starter.failed(str(error), self._exit_code)
+            return
+        except BaseExceptionGroup as error:
+            self._ended_badly(error)
+        if tree.has_ended:
+            self._starter.failed(tree.reason or "it has ended already", self._exit_code or 70)
+            self._judge(tree)
+            return
+        self._starter.ready()
+        log.info("%s is ready", tree.root.path, extra={"pid": os.getpid()})
+        try:
+            await tree.wait()
+        except (PlaitError, BaseExceptionGroup) as error:
+            self._ended_badly(error)
+        self._judge(tree)
+
+    def _ended_badly(self, error: BaseException) -> None:
+        self.error = error
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                log.error("while stopping: %s", describe(each), exc_info=each)
+            return  # it was asked to stop, and did
+        cause = error.__cause__
+        self._exit_code = cause.exit_code if isinstance(cause, PlaitError) else getattr(error, "exit_code", 70)
+
+    def _judge(self, tree: Tree) -> None:
+        """Decide the exit code of a tree that has ended."""
+        if self._exit_code == 0:
+            self._exit_code = tree.exit_code
+        gave_up = any(state is State.FAILED for state in tree.states().values())
+        if self._exit_code == 0 and (tree.left or (gave_up and not self._signals.stops)):
+            self._exit_code = 70
+
+    def why(self) -> str:
+        """Return why the run ended, for the last line of the log."""
+        if self.error is not None and not isinstance(self.error, BaseExceptionGroup):
+            return str(self.error)
+        return (self._tree.reason if self._tree is not None else "") or "it was asked to stop"
+
+    # Signals ----------------------------------------------------------------------------------------------------
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        if number not in STOPPING:
+            self._loop.call_soon_threadsafe(self._act_on, number)
+            return
+        times = len(self._signals.stops)
+        if times == 1:
+            self._watch_the_end()
+        if times >= 3:
+            log.critical("%s for the third time: ends at once", name_of(number))
+            self.end_now(70)
+        self._loop.call_soon_threadsafe(self._stop_for_signal, number, times)
+
+    def _stop_for_signal(self, number: int, times: int) -> None:
+        assert self._tree is not None
+        if times == 1:
+            log.info("received %s: stopping", name_of(number))
+            self._tree.stop_soon(f"received {name_of(number)}")
+        else:
+            log.warning("received %s again: stopping in a hurry", name_of(number))
+            self._tree.hurry()
+
+    def _act_on(self, number: int) -> None:
+        import signal
+
+        if number == signal.SIGUSR2:
+            for task in sorted(asyncio.all_tasks(), key=lambda task: task.get_name()):
+                log.info("task %s: at %s", task.get_name(), where(task))
+        elif self._reopen is not None:
+            problem = self._reopen()
+            if problem:
+                log.error("received %s: %s", name_of(number), problem)
+            else:
+                log.info("received %s: opened the log again", name_of(number))
+
+    # Telling ----------------------------------------------------------------------------------------------------
+
+    def _tell(self, event: Event) -> None:
+        """Write *event* to the log."""
+        if isinstance(event, StateChanged):
+            if event.path == self.application.name and event.new is State.STOPPING and not self._said_stopping:
+                self._said_stopping = True
+                self._starter.stopping()
+            level = _level_of(event)
+            if not log.isEnabledFor(level):
+                return
+            trace = event.cause if level >= logging.ERROR or event.new is State.WAITING else None
+            log.log(level, "%s", event, exc_info=trace if _has_trace(trace) else None)
+        else:
+            log.log(logging.WARNING if isinstance(event, StopWaits) else logging.DEBUG, "%s", event)
+
+    # The end ----------------------------------------------------------------------------------------------------
+
+    def _tidy(self) -> None:
+        """Cancel what nobody owned, and close the loop unless something still runs in it."""
+        loop = self._loop
+        left = {task for task in asyncio.all_tasks(loop) if not task.done()}
+        assert self._tree is not None
+        names = {error.path for error in self._tree.left}
+        for task in left:
+            if task.get_name() not in names:
+                task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=0 if names else AFTERMATH))
+        for task in left:
+            if not task.done() and task.get_name() not in names:
+                log.warning("task %s was left behind, at %s", task.get_name(), where(task))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        if all(task.done() for task in left):
+            loop.close()
+
+    def _watch_the_end(self) -> None:
+        """End the process by force when even its loop hangs: a stop always ends."""
+        limit = self.application.stop_timeout
+        if limit is None:
+            return
+
+        def end() -> None:
+            frame = sys._current_frames().get(threading.main_thread().ident or 0)
+            place = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "an unknown line"
+            log.critical("did not stop in %.3g s, the loop is blocked at %s: ends by force", limit, place)
+            self.end_now(70)
+
+        timer = threading.Timer(limit + MARGIN, end)
+        timer.daemon = True
+        timer.name = "plait-end"
+        timer.start()
+
+    def end_now(self, exit_code: int) -> None:
+        """End the process at once, without waiting for anything."""
+        if self._leave is not None:
+            self._leave()
+        os._exit(exit_code)
+
+    def must_end_now(self) -> bool:
+        """Say whether something still runs that an ordinary exit would wait for, after a last moment for it."""
+        if self._tree is not None and self._tree.left:
+            return True
+        for thread in threading.enumerate():
+            if thread is threading.main_thread() or thread.daemon:
+                continue
+            thread.join(AFTERMATH)
+            if thread.is_alive():
+                log.warning("thread %s was left behind", thread.name)
+                return True
+        return False
+
+
+def _level_of(event: StateChanged) -> int:
+    if event.new is State.FAILED or event.new is State.LEFT_BEHIND:
+        return logging.ERROR
+    if event.new is State.WAITING:
+        return logging.WARNING if event.cause is not None else logging.INFO
+    if event.cause is not None and not isinstance(event.cause, BaseExceptionGroup):
+        return logging.ERROR
+    return logging.DEBUG
+
+
+def _has_trace(error: BaseException | None) -> bool:
+    """An error of people's code is worth its traceback; one of ours says all in its sentence."""
+    return error is not None and not isinstance(error, PlaitError | TimeoutError | asyncio.CancelledError)
+
+
+def _tell_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody handled: an error in a callback, a task whose error nobody asked for."""
+    error = context.get("exception")
+    subject = context.get("future") or context.get("handle") or context.get("transport") or context.get("protocol")
+    text = context.get("message", "an error was not handled")
+    log.error("%s (%r)", text, subject, exc_info=error if error is not None else None)
+
+
+def run(application: Application, *, reactor: str = "auto", stop_timeout: float | None = None) -> None:
+    """
+    Run *application* until it ends or is told to stop by SIGTERM or SIGINT.
+
+    This is for scripts; it sets up no logging, pidfile or daemon: ``plaitd`` does.  It returns after a clean stop, and
+    raises what ended the application otherwise: `StartFailed`, `GaveUp`, an exception group of what went wrong while
+    stopping.  After SIGINT it raises `KeyboardInterrupt`, after a `StopApplication` with an exit code `SystemExit`.
+    """
+    with Signals() as signals:
+        runner = Runner(application, signals=signals, reactor=reactor, stop_timeout=stop_timeout)
+        code = runner.run()
+        if runner.must_end_now():
+            logging.shutdown()
+            runner.end_now(code or 70)
+    if runner.error is not None:
+        raise runner.error
+    if signals.ends_by:
+        raise KeyboardInterrupt
+    if code:
+        raise SystemExit(code)
+
+
+__all__ = ["Nobody", "Runner", "Starter", "end_by", "loop_factory", "run"]

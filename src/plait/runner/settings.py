@@ -1,0 +1,208 @@
+"""
+Every setting, once, and where its value came from.
+
+A setting is a field of `Settings`, with its spellings and its help beside it.  The command line is derived from the
+fields; so is whatever else will ask for settings.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from plait.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from plait.process.prepare import ProcessSettings
+    from plait.runner.logs import LogSettings
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+FORMATS = ("text", "json")
+REACTORS = ("auto", "asyncio", "uvloop")
+
+
+def setting(
+    default: Any, *flags: str, help: str, metavar: str = "", read: Callable[[str], Any] | None = None, only: str = ""
+) -> Any:
+    """Declare a setting: its *default*, how it is spelt, its help, how its text is *read*, and whose *only* it is."""
+    meta = {"flags": flags, "help": help, "metavar": metavar, "read": read, "only": only}
+    return field(default=default, metadata=meta)
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a reader that takes one of *choices*, in any case."""
+
+    def read(text: str) -> str:
+        if text.lower() not in choices:
+            raise UsageError(f"{text!r}: wanted one of {', '.join(choices)}{nearest(text.lower(), choices)}")
+        return text.lower()
+
+    return read
+
+
+def read_umask(text: str) -> int:
+    """Read an octal mask, with or without a leading ``0o``."""
+    try:
+        mask = int(text, 8)
+    except ValueError:
+        mask = -1
+    if not 0 <= mask <= 0o777:
+        raise UsageError(f"{text!r}: wanted an octal mask such as 022")
+    return mask
+
+
+def read_seconds(text: str) -> float:
+    """Read a number of seconds from 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise UsageError(f"{text!r}: wanted a number of seconds, such as 30")
+    return seconds
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run of ``plaitd`` was told."""
+
+    target: str = setting("", help="the application, as module:attribute", metavar="module:attribute")
+    python: str = setting(
+        "", "-y", "--python", metavar="FILE", help="run a straight Python file that defines the variable `application`"
+    )
+    nodaemon: bool = setting(
+        False, "-n", "--nodaemon", "--no-daemon", only="plaitd", help="stay in the foreground, log to standard output"
+    )
+    daemon: bool = setting(False, "--daemon", only="plaitd", help="daemonize even under systemd, s6, or as process 1")
+    pidfile: str = setting(
+        "plaitd.pid",
+        "--pidfile",
+        metavar="FILE",
+        only="plaitd",
+        help="lock FILE and write the process id (empty: none)",
+    )
+    logfile: str = setting(
+        "",
+        "-l",
+        "--logfile",
+        metavar="FILE",
+        help="log to FILE; - is standard output (default: plaitd.log for a daemon, else standard output)",
+    )
+    log_level: str = setting("info", "--log-level", metavar="LEVEL", read=one_of(*LEVELS), help="debug, info, ...")
+    log_format: str = setting("auto", "--log-format", metavar="FORMAT", read=one_of(*FORMATS), help="text or json")
+    rundir: str = setting(".", "-d", "--rundir", metavar="DIR", help="change to DIR before running")
+    umask: int | None = setting(
+        None, "--umask", metavar="MASK", read=read_umask, only="plaitd", help="octal (default: 077 for a daemon)"
+    )
+    uid: str = setting("", "-u", "--uid", metavar="USER", only="plaitd", help="become this user, by name or number")
+    gid: str = setting("", "-g", "--gid", metavar="GROUP", only="plaitd", help="become this group, by name or number")
+    reactor: str = setting(
+        "auto",
+        "-r",
+        "--reactor",
+        metavar="NAME",
+        read=one_of(*REACTORS),
+        help="the event loop: asyncio, uvloop, or auto (uvloop where it is installed)",
+    )
+    stop_timeout: float | None = setting(
+        None, "--stop-timeout", metavar="SECONDS", read=read_seconds, help="bound the stop (default: the application's)"
+    )
+    #: Where the value of each setting that is not at its default came from.
+    origins: tuple[tuple[str, str], ...] = ()
+
+    def process(self, *, daemonize: bool) -> ProcessSettings:
+        """Return what the process layer must know."""
+        from plait.process.prepare import ProcessSettings
+
+        return ProcessSettings(
+            daemonize=daemonize,
+            pidfile=self.pidfile,
+            rundir=self.rundir,
+            umask=self.umask,
+            uid=self.uid,
+            gid=self.gid,
+        )
+
+    def log(self, *, is_daemon: bool) -> LogSettings:
+        """Return what the logs must know."""
+        from plait.runner.logs import LogSettings
+
+        file = self.logfile or ("plaitd.log" if is_daemon else "-")
+        if is_daemon and file == "-":
+            raise UsageError("--logfile=-: a daemon has no standard output: name a file, or stay in front with -n")
+        return LogSettings(file=file, level=self.log_level, format=self.log_format)
+
+    def asked_to_daemonize(self) -> bool | None:
+        """Return what was asked for: True, False, or None when nothing was."""
+        if self.nodaemon and self.daemon:
+            raise UsageError("--nodaemon, --daemon: one excludes the other: give one of them")
+        return True if self.daemon else False if self.nodaemon else None
+
+
+def parse(program: str, arguments: Sequence[str], *, description: str = "", usage: str = "") -> Settings:
+    """Return the settings that *arguments* give, or raise `UsageError`; ``--help`` and ``--version`` end it here."""
+    parser = make_parser(program, description, usage)
+    found, rest = parser.parse_known_args(list(arguments))
+    if rest:
+        flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+        kind = "option" if rest[0].startswith("-") else "argument"
+        hint = nearest(rest[0].partition("=")[0], flags) if kind == "option" else ""
+        raise UsageError(f"{rest[0]}: no such {kind}{hint}: see {program} --help")
+    given = {name: value for name, value in vars(found).items() if value is not None}
+    origins = tuple((name, "the command line") for name in given)
+    return Settings(**given, origins=origins)
+
+
+def make_parser(program: str, description: str = "", usage: str = "") -> argparse.ArgumentParser:
+    """Make the parser of *program* out of the fields."""
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise UsageError(f"{message.removeprefix('argument ')}: see {program} --help")
+
+    def read(name: str, reader: Callable[[str], Any]) -> Callable[[str], Any]:
+        def convert(text: str) -> Any:
+            try:
+                return reader(text)
+            except UsageError as error:
+                raise argparse.ArgumentTypeError(str(error)) from None
+
+        return convert
+
+    parser = Parser(prog=program, description=description or None, usage=usage or None, add_help=False)
+    parser.add_argument("-h", "--help", action="help", help="show this and exit")
+    parser.add_argument("--version", action="version", version=version(program), help="show the version and exit")
+    for item in fields(Settings):
+        meta = item.metadata
+        if not meta or (meta["only"] and program == "plait run"):
+            continue
+        options: dict[str, Any] = {"help": meta["help"].replace("%", "%%"), "default": None}
+        if not meta["flags"]:
+            parser.add_argument(item.name, nargs="?", metavar=meta["metavar"], **options)
+        elif item.default is False:
+            parser.add_argument(*meta["flags"], dest=item.name, action="store_true", **options)
+        else:
+            if meta["read"] is not None:
+                options["type"] = read(item.name, meta["read"])
+            parser.add_argument(*meta["flags"], dest=item.name, metavar=meta["metavar"], **options)
+    return parser
+
+
+def version(program: str) -> str:
+    """Return the line that ``--version`` prints."""
+    from plait import __version__
+
+    return f"{program.partition(' ')[0]} {__version__} (Python {sys.version.partition(' ')[0]})"
+
+
+def nearest(given: str, known: Sequence[str]) -> str:
+    """Return ``, did you mean ...?`` for the nearest of *known*, or nothing."""
+    import difflib
+
+    found = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
+    return f", did you mean {found[0]}?" if found else ""

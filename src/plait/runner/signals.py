@@ -1,0 +1,90 @@
+"""
+What signals mean, from the first line of the program to the last.
+
+========= ====================================================================================
+TERM QUIT stop in order; the second hurries; the third ends the process at once
+INT       the same, and the process then ends by SIGINT, so that shells notice
+HUP USR1  open the log file again
+USR2      write where every task is to the log
+========= ====================================================================================
+
+Handlers are Python's own rather than the loop's, so that a third signal ends a process whose loop is blocked.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+OTHERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Interrupted(BaseException):
+    """A signal to stop came while people's code was being loaded."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Signals:
+    """
+    Hears signals from the moment it is entered; only one module of a program may.
+
+    Until `listen` is called they are kept: a signal to stop is raised as `Interrupted` while *interruptible*, and is
+    otherwise found in `stops`.  Outside of the main thread it hears nothing.
+    """
+
+    def __init__(self) -> None:
+        self.stops: list[int] = []
+        self.interruptible = False
+        self._act: Callable[[int, FrameType | None], None] | None = None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (*STOPPING, *OTHERS):
+                self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._before.clear()
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if number in STOPPING:
+            self.stops.append(number)
+        if self._act is not None:
+            self._act(number, frame)
+        elif self.interruptible and number in STOPPING:
+            self.interruptible = False
+            raise Interrupted(number)
+
+    def listen(self, act: Callable[[int, FrameType | None], None]) -> None:
+        """Call *act* with the number of each signal and the frame it met, in the main thread, between two lines."""
+        self._act = act
+
+    @property
+    def ends_by(self) -> int:
+        """The signal that the process should end by: SIGINT if that was the first to stop it, or 0."""
+        return signal.SIGINT if self.stops[:1] == [signal.SIGINT] else 0
+
+
+def name_of(number: int) -> str:
+    """Return the name of a signal, such as SIGTERM."""
+    return signal.Signals(number).name
+
+
+def end_by(number: int) -> None:
+    """End this process by signal *number*, so that its parent sees it; returns only as process 1."""
+    import os
+
+    signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    os.kill(os.getpid(), number)

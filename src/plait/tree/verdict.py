@@ -1,0 +1,48 @@
+"""
+How a life ended, and what to say about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from plait.errors import GaveUp, LeftBehind, StartFailed
+from plait.events import describe
+
+if TYPE_CHECKING:
+    from plait.tree.child import Child
+    from plait.tree.policy import Limit
+
+
+def outcome(task: asyncio.Task[None]) -> BaseException | None:
+    """Return the error that a task ended with, a cancellation included."""
+    if task.cancelled():
+        return asyncio.CancelledError()
+    return task.exception()
+
+
+def start_failed(child: Child, error: BaseException) -> BaseException:
+    """Return the error of a start that failed; one from deeper in the tree already says where."""
+    if isinstance(error, StartFailed | GaveUp):
+        return error
+    failure = StartFailed(f"{child.path}: did not start: {reason(error)}", child.path)
+    failure.__cause__ = error
+    return failure
+
+
+def gave_up(path: str, limit: Limit, child: Child, error: BaseException | None) -> GaveUp:
+    """Return the error of a group that needed more restarts than its limit allows."""
+    deepest = error.path if isinstance(error, StartFailed | GaveUp) else child.path
+    why = f" ({reason(error)})" if error is not None else " (it ended)"
+    failure = GaveUp(
+        f"{path}: gave up: more than {limit.restarts} restarts in {limit.seconds:.3g} s, the last for {deepest}{why}",
+        deepest,
+    )
+    failure.__cause__ = error
+    return failure
+
+
+def reason(error: BaseException) -> str:
+    """Return why, for a sentence that already names the path; a time-out of ours needs no type."""
+    return str(error) if isinstance(error, TimeoutError | LeftBehind) and str(error) else describe(error)
