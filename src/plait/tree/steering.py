@@ -8,6 +8,7 @@ and wait for what comes of it.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import PlaitError
@@ -84,8 +85,20 @@ async def _insert(supervisor: Supervisor, child: Child) -> None:
 
 async def remove(supervisor: Supervisor, child: Child) -> None:
     """Stop *child* and forget it; see `Tree.remove`."""
-    await retire(supervisor, (child.service.name,))
+    name = child.service.name
+    await retire(supervisor, (name,))
+    if not child.dynamic:
+        _set_children(supervisor, tuple(service for service in supervisor.group if service.name != name))
     supervisor.tree.release(child.service)
+
+
+def _set_children(supervisor: Supervisor, children: tuple[Service[Any], ...]) -> None:
+    """Change the value of a group, and so of the groups above it: a restart of any of them must see it."""
+    group = replace(supervisor.group, children=children)
+    supervisor.child.service = group
+    above = supervisor.child.group
+    if above is not None:
+        _set_children(above, tuple(group if service.name == group.name else service for service in above.group))
 
 
 async def retire(supervisor: Supervisor, names: tuple[str, ...]) -> None:

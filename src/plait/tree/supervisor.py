@@ -319,8 +319,9 @@ class Supervisor:
             self.advance(other)  # what it wanted to start has a new sweep
 
     def _comes_again(self, child: Child) -> bool:
-        if child.state is State.IDLE:
-            return True
+        if child.state is State.IDLE or (child.sweep is not None and child.task is None):
+            self.drop_timer(child)
+            return True  # it was on its way already
         if child.held or (child.service.restart == "never"):
             return False
         if child.state is State.WAITING:

@@ -58,6 +58,8 @@ class Tree:
         self.exit_code = 0
         self.error: BaseException | None = None
         self.left: list[LeftBehind] = []
+        # The loop holds its tasks weakly: without this, one that was left behind might vanish unheard.
+        self._left_tasks: set[asyncio.Task[None]] = set()
         self._sockets = sockets
         self._own_sockets = sockets is None
         self._ended = self.loop.create_future()
@@ -160,7 +162,7 @@ class Tree:
             return
         self._order(child, steering.stop_by_hand)
         while child.task is not None:
-            await child.changed()
+            await self._change(child)
 
     async def restart(self, path: str) -> None:
         """
@@ -171,8 +173,8 @@ class Tree:
         child = self.find(path)
         life = child.life
         self._order(child, steering.restart_by_hand)
-        while child.life == life and not self.has_ended:
-            await child.changed()
+        while child.life == life and _is_on_its_way(child):
+            await self._change(child)
         await self._until_ready(child)
 
     async def add(self, service: Service[Any], to: str = "") -> str:
@@ -237,10 +239,19 @@ class Tree:
         group.post(command, group, child)
 
     async def _until_ready(self, child: Child) -> None:
-        while child.state in (State.IDLE, State.STARTING, State.STOPPING):
-            await child.changed()
+        while child.state is not State.WAITING and child.state is not State.READY and _is_on_its_way(child):
+            await self._change(child)
         if child.state not in (State.READY, State.DONE):
             raise start_failed(child, child.error or PlaitError(f"is {child.state}"))
+
+    async def _change(self, child: Child) -> None:
+        """Wait until *child*, or any group, changes its state."""
+        waiter = child.changed()
+        self.needs.add(waiter)
+        try:
+            await waiter
+        finally:
+            self.needs.discard(waiter)
 
     # Looking ----------------------------------------------------------------------------------------------------
 
@@ -359,6 +370,8 @@ class Tree:
         """Note that *task* did not end in its time."""
         error = LeftBehind(f"{child.path}: left behind: did not stop in {waited:.3g} s, at {where(task)}", child.path)
         self.left.append(error)
+        self._left_tasks.add(task)
+        task.add_done_callback(self._left_tasks.discard)
         return error
 
     def release(self, service: Service[Any]) -> None:
@@ -370,6 +383,10 @@ class Tree:
         for endpoint in service.endpoints():
             if str(endpoint) not in used:
                 self._sockets.close(endpoint)
+
+
+def _is_on_its_way(child: Child) -> bool:
+    return child.task is not None or child.sweep is not None
 
 
 class running:  # noqa: N801 - used like a function
