@@ -7,15 +7,29 @@ from __future__ import annotations
 import os
 import sys
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from plait.errors import ConfigurationError
+from plait.errors import ConfigurationError, UsageError
 from plait.events import describe
 from plait.tree.application import Application
 from plait.tree.service import Service
 
+if TYPE_CHECKING:
+    from plait.runner.settings import Settings
+
 #: The variable that a straight Python file defines.
 VARIABLE = "application"
+
+
+def load(settings: Settings) -> Application:
+    """Return the application that *settings* name."""
+    if settings.python and settings.target:
+        raise UsageError(f"{settings.target}: is given beside -y {settings.python}: give one of them")
+    if settings.python:
+        return load_file(settings.python)
+    if settings.target:
+        return load_name(settings.target)
+    raise UsageError("nothing to run: give -y FILE or module:attribute, see --help")
 
 
 def load_file(path: str) -> Application:

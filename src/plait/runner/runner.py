@@ -81,7 +81,7 @@ class Runner:
         signals: Signals,
         sockets: Sockets | None = None,
         starter: Starter | None = None,
-        reactor: str = "auto",
+        make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
         stop_timeout: float | None = None,
         reopen: Callable[[], str | None] | None = None,
         leave: Callable[[], None] | None = None,
@@ -93,7 +93,7 @@ class Runner:
         self._signals = signals
         self._sockets = sockets
         self._starter = starter or Nobody()
-        self._reactor = reactor
+        self._make_loop = make_loop
         self._reopen = reopen
         self._leave = leave  # what must be done even when the process ends at once
         self._tree: Tree | None = None
@@ -104,7 +104,7 @@ class Runner:
 
     def run(self) -> int:
         """Run to the end; return the exit code.  Threads or tasks that remain are for `end` to judge."""
-        self._loop = loop = loop_factory(self._reactor)()
+        self._loop = loop = self._make_loop()
         loop.set_exception_handler(_tell_unhandled)
         try:
             asyncio.set_event_loop(loop)
@@ -318,7 +318,7 @@ def run(application: Application, *, reactor: str = "auto", stop_timeout: float 
     stopping.  After SIGINT it raises `KeyboardInterrupt`, after a `StopApplication` with an exit code `SystemExit`.
     """
     with Signals() as signals:
-        runner = Runner(application, signals=signals, reactor=reactor, stop_timeout=stop_timeout)
+        runner = Runner(application, signals=signals, make_loop=loop_factory(reactor), stop_timeout=stop_timeout)
         code = runner.run()
         if runner.must_end_now():
             logging.shutdown()

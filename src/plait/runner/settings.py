@@ -7,6 +7,7 @@ fields; so is whatever else will ask for settings.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -134,7 +135,9 @@ class Settings:
         file = self.logfile or ("plaitd.log" if is_daemon else "-")
         if is_daemon and file == "-":
             raise UsageError("--logfile=-: a daemon has no standard output: name a file, or stay in front with -n")
-        return LogSettings(file=file, level=self.log_level, format=self.log_format)
+        # Relative to where it was typed: the process may go elsewhere before the log is opened.
+        path = file if file == "-" else os.path.abspath(file)
+        return LogSettings(file=path, level=self.log_level, format=self.log_format)  # type: ignore[arg-type]
 
     def asked_to_daemonize(self) -> bool | None:
         """Return what was asked for: True, False, or None when nothing was."""

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -34,13 +35,13 @@ class Signals:
     """
     Hears signals from the moment it is entered; only one module of a program may.
 
-    Until `listen` is called they are kept: a signal to stop is raised as `Interrupted` while *interruptible*, and is
+    Until `listen` is called they are kept: a signal to stop is raised as `Interrupted` inside of `raised`, and is
     otherwise found in `stops`.  Outside of the main thread it hears nothing.
     """
 
     def __init__(self) -> None:
         self.stops: list[int] = []
-        self.interruptible = False
+        self._raises = False
         self._act: Callable[[int, FrameType | None], None] | None = None
         self._before: dict[int, object] = {}
 
@@ -62,9 +63,20 @@ class Signals:
             self.stops.append(number)
         if self._act is not None:
             self._act(number, frame)
-        elif self.interruptible and number in STOPPING:
-            self.interruptible = False
+        elif self._raises and number in STOPPING:
+            self._raises = False
             raise Interrupted(number)
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """Raise a signal to stop as `Interrupted`: around people's code that may take its time."""
+        if self.stops:
+            raise Interrupted(self.stops[0])
+        self._raises = True
+        try:
+            yield
+        finally:
+            self._raises = False
 
     def listen(self, act: Callable[[int, FrameType | None], None]) -> None:
         """Call *act* with the number of each signal and the frame it met, in the main thread, between two lines."""
