@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from plait.events import Event as Event
     from plait.events import State as State
     from plait.events import StateChanged as StateChanged
-    from plait.events import StopWaits as StopWaits
     from plait.runner.runner import run as run
     from plait.services.connection import Connection as Connection
     from plait.services.listener import Listener as Listener
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from plait.services.task import Thread as Thread
     from plait.tree.application import Application as Application
     from plait.tree.application import Group as Group
+    from plait.tree.patience import StopWaits as StopWaits
     from plait.tree.policy import Backoff as Backoff
     from plait.tree.policy import Limit as Limit
     from plait.tree.service import Context as Context
@@ -58,7 +58,7 @@ _HOMES = {
         "AlreadyRunning BindError CannotCreate ConfigurationError EndpointError GaveUp LeftBehind NeedError NotFound "
         "PlaitError PrivilegeError StartFailed StopApplication UsageError"
     ),
-    "events": "Event State StateChanged StopWaits",
+    "events": "Event State StateChanged",
     "runner.runner": "run",
     "services.connection": "Connection",
     "services.listener": "Listener",
@@ -66,6 +66,7 @@ _HOMES = {
     "services.schedule": "Cron Periodic",
     "services.task": "Resource Task Thread",
     "tree.application": "Application Group",
+    "tree.patience": "StopWaits",
     "tree.policy": "Backoff Limit",
     "tree.service": "Context Service current service",
     "tree.tree": "Tree running",

@@ -112,7 +112,7 @@ class IllegalTransition(PlaitError):
     """A child went from one state to another that cannot follow it: a bug in plait."""
 
 
-class StopApplication(Exception):  # noqa: N818 - an order, not an error
+class StopApplication(Exception):
     """
     Raise it in any service to stop the whole application, cleanly.
 

@@ -8,9 +8,11 @@ Logs, status and metrics are derived from events; nothing is reported in a secon
 from __future__ import annotations
 
 import enum
+import logging
 from dataclasses import dataclass
 
 from plait.errors import IllegalTransition
+from plait.values import Value
 
 
 class State(enum.StrEnum):
@@ -48,8 +50,8 @@ def check_transition(path: str, old: State, new: State) -> None:
         raise IllegalTransition(f"{path}: {new} cannot follow {old}: please report this as a bug of plait")
 
 
-@dataclass(frozen=True)
-class Event:
+@dataclass(frozen=True, eq=False, repr=False)
+class Event(Value):
     """
     Something that happened to the service at *path*, *at* this time of the loop's monotonic clock (seconds).
 
@@ -59,12 +61,17 @@ class Event:
     path: str
     at: float
 
+    @property
+    def level(self) -> int:
+        """How serious it is, as a level of ``logging``."""
+        return logging.DEBUG
+
     def as_map(self) -> dict[str, object]:
         """Return the event as a flat map: its ``event`` name and its fields."""
         return {"event": type(self).__name__, **self.__dict__}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class StateChanged(Event):
     """
     A child went from *old* to *new*.
@@ -79,6 +86,17 @@ class StateChanged(Event):
     cause: BaseException | None = None
     delay: float = 0.0
 
+    @property
+    def level(self) -> int:
+        """An error when something failed or was left behind, a warning when it runs again."""
+        if self.new is State.WAITING:
+            return logging.WARNING if self.cause is not None else logging.INFO
+        if self.new in (State.FAILED, State.LEFT_BEHIND):
+            return logging.ERROR
+        # The errors of a group's children have been told one by one.
+        told = self.cause is None or isinstance(self.cause, BaseExceptionGroup)
+        return logging.DEBUG if told else logging.ERROR
+
     def __str__(self) -> str:
         text = f"{self.path}: {self.new}"
         if self.new is State.WAITING:
@@ -86,19 +104,6 @@ class StateChanged(Event):
         if self.cause is not None:
             text += f" ({describe(self.cause)})"
         return text
-
-
-@dataclass(frozen=True)
-class StopWaits(Event):
-    """A stop waits for this child, since *waited* of at most *limit* seconds; it hangs at *where* (file:line)."""
-
-    waited: float
-    limit: float | None
-    where: str
-
-    def __str__(self) -> str:
-        limit = "no limit" if self.limit is None else f"{self.limit:.3g} s"
-        return f"{self.path}: still stopping after {self.waited:.1f} s of {limit}, at {self.where}"
 
 
 def describe(error: BaseException) -> str:

@@ -45,20 +45,20 @@ def test_backoff_uses_its_whole_band() -> None:
     """The smallest chance waits the full time, the greatest shortens it by the whole jitter."""
     backoff = Backoff(base=2, jitter=0.25)
 
-    assert [2.0, 1.5] == [backoff.delay(2, 0.0), backoff.delay(2, 1.0)]
+    assert [backoff.delay(2, 0.0), backoff.delay(2, 1.0)] == [2.0, 1.5]
 
 
 def test_first_restart_comes_at_once_unless_told_otherwise() -> None:
     """`immediate` decides about the first failure only."""
-    assert [0.0, 0.5, 1.0, 2.0] == [Backoff().delay(n, 0.0) for n in (1, 2, 3, 4)]
-    assert [0.5, 1.0, 2.0] == [Backoff(immediate=False).delay(n, 0.0) for n in (1, 2, 3)]
+    assert [Backoff().delay(n, 0.0) for n in (1, 2, 3, 4)] == [0.0, 0.5, 1.0, 2.0]
+    assert [Backoff(immediate=False).delay(n, 0.0) for n in (1, 2, 3)] == [0.5, 1.0, 2.0]
 
 
 def test_failures_in_a_row_are_forgotten_after_the_quiet_time() -> None:
     """At `quiet` seconds of being ready, and not a moment before, the series begins anew."""
     backoff = Backoff(quiet=60)
 
-    assert [8, 1] == [backoff.failures(7, 59.999), backoff.failures(7, 60.0)]
+    assert [backoff.failures(7, 59.999), backoff.failures(7, 60.0)] == [8, 1]
 
 
 @given(st.integers(0, 5), st.lists(st.floats(0, 100), max_size=40))
@@ -78,12 +78,12 @@ def test_a_restart_exactly_as_old_as_the_window_still_counts() -> None:
     """The boundary is inclusive, as in OTP."""
     limit = Limit(1, 5)
 
-    assert (False, True) == (limit.count((0.0,), 5.0)[1], limit.count((0.0,), 5.001)[1])
+    assert (limit.count((0.0,), 5.0)[1], limit.count((0.0,), 5.001)[1]) == (False, True)
 
 
 def test_no_limit_remembers_nothing() -> None:
     """Limit(None) never gives up, and costs no memory."""
-    assert ((), True) == Limit(None).count((), 1.0)
+    assert Limit(None).count((), 1.0) == ((), True)
 
 
 @pytest.mark.parametrize(

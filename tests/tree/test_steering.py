@@ -34,10 +34,10 @@ def test_a_service_stopped_by_hand_stays_stopped_until_started_by_hand() -> None
         await tree.stop("app/b")
         probes[0].hand.order("fail")
         await settle()
-        assert (2, 1) == (probes[0].hand.lives, probes[1].hand.lives)
+        assert (probes[0].hand.lives, probes[1].hand.lives) == (2, 1)
         await tree.start("app/b")
 
-        assert (State.READY, 2) == (tree.state("app/b"), probes[1].hand.lives)
+        assert (tree.state("app/b"), probes[1].hand.lives) == (State.READY, 2)
 
     living(Application("app", probes, strategy="one_for_all", backoff=NO_WAIT), body)
 
@@ -48,14 +48,14 @@ def test_start_by_hand_of_what_lives_changes_nothing_and_of_what_waits_starts_it
 
     async def body(tree: Tree, trace: Trace) -> None:
         await tree.start("app/one")
-        assert 1 == one.hand.lives
+        assert one.hand.lives == 1
         one.hand.order("fail")
         await reached(tree, "app/one", State.WAITING)
         await tree.start("app/one")
 
-        assert (2, 0.0) == (one.hand.lives, asyncio.get_running_loop().time())
+        assert (one.hand.lives, asyncio.get_running_loop().time()) == (2, 0.0)
         await asyncio.sleep(1000)
-        assert 2 == one.hand.lives
+        assert one.hand.lives == 2
 
     living(Application("app", [one], backoff=Backoff(base=100, cap=100, immediate=False)), body)
 
@@ -70,8 +70,8 @@ def test_a_start_by_hand_that_fails_says_why_and_is_not_tried_again() -> None:
             await tree.start("app/one")
         await asyncio.sleep(1000)
 
-        assert ("app/one: did not start: Boom: start 2", 2) == (str(caught.value), one.hand.lives)
-        assert (State.FAILED, State.READY) == (tree.state("app/one"), tree.state("app"))
+        assert (str(caught.value), one.hand.lives) == ("app/one: did not start: Boom: start 2", 2)
+        assert (tree.state("app/one"), tree.state("app")) == (State.FAILED, State.READY)
 
     living(Application("app", [one, probe("other")]), body)
 
@@ -95,16 +95,16 @@ def test_a_group_is_stopped_started_and_restarted_like_any_other() -> None:
     inner = probe("inner")
 
     async def body(tree: Tree, trace: Trace) -> None:
-        assert "app/g/more" == await tree.add(probe("more"), "app/g")
+        assert await tree.add(probe("more"), "app/g") == "app/g/more"
         await tree.stop("app/g")
         assert {State.STOPPED} == {tree.state(path) for path in ("app/g", "app/g/inner", "app/g/more")}
         with pytest.raises(PlaitError) as caught:
             await tree.start("app/g/inner")
-        assert "app/g/inner: its group app/g is stopped: start that first" == str(caught.value)
+        assert str(caught.value) == "app/g/inner: its group app/g is stopped: start that first"
         await tree.start("app/g")
 
-        assert ["app", "app/g", "app/g/inner"] == list(tree.states())
-        assert 2 == inner.hand.lives
+        assert list(tree.states()) == ["app", "app/g", "app/g/inner"]
+        assert inner.hand.lives == 2
 
     living(Application("app", [Group("g", [inner])]), body)
 
@@ -116,17 +116,17 @@ def test_add_comes_last_and_a_failed_one_is_dropped() -> None:
     async def body(tree: Tree, trace: Trace) -> None:
         with pytest.raises(StartFailed) as caught:
             await tree.add(probe("new", fail_starts=1))
-        assert ("app/new: did not start: Boom: start 1", 1) == (str(caught.value), one.hand.lives)
+        assert (str(caught.value), one.hand.lives) == ("app/new: did not start: Boom: start 1", 1)
         assert isinstance(caught.value.__cause__, Boom)
         assert "app/new" not in tree.states()
         await tree.add(probe("new"))
         with pytest.raises(PlaitError) as again:
             await tree.add(probe("new"))
-        assert "app/new: is already there: give the new one another name=" == str(again.value)
+        assert str(again.value) == "app/new: is already there: give the new one another name="
         trace.events.clear()
         await tree.close()
 
-        assert ["app/new", "app/one", "app"] == trace.paths(State.STOPPED)
+        assert trace.paths(State.STOPPED) == ["app/new", "app/one", "app"]
 
     living(Application("app", [one]), body)
 
@@ -137,11 +137,11 @@ def test_remove_stops_and_forgets() -> None:
 
     async def body(tree: Tree, trace: Trace) -> None:
         await tree.remove("app/b")
-        assert ["app", "app/a"] == list(tree.states())
+        assert list(tree.states()) == ["app", "app/a"]
         probes[0].hand.order("fail")
         await settle()
 
-        assert (2, 1) == (probes[0].hand.lives, probes[1].hand.lives)
+        assert (probes[0].hand.lives, probes[1].hand.lives) == (2, 1)
 
     living(Application("app", probes, strategy="one_for_all", backoff=NO_WAIT), body)
 
@@ -157,18 +157,18 @@ def test_apply_keeps_the_lives_of_what_is_equal() -> None:
         trace.events.clear()
         await tree.apply(new)
 
-        assert [
+        assert trace.states(State.STOPPED, State.STARTING) == [
             ("app/g/x", State.STOPPED),
             ("app/c", State.STOPPED),
             ("app/b", State.STOPPED),
             ("app/b", State.STARTING),
             ("app/d", State.STARTING),
-        ] == trace.states(State.STOPPED, State.STARTING)
-        assert [1, 1, 1] == [each.hand.lives for each in (a, d, same)]
-        assert ["app", "app/a", "app/b", "app/d", "app/g", "app/g/same"] == list(tree.states())
+        ]
+        assert [each.hand.lives for each in (a, d, same)] == [1, 1, 1]
+        assert list(tree.states()) == ["app", "app/a", "app/b", "app/d", "app/g", "app/g/same"]
         trace.events.clear()
         await tree.apply(Application("app", list(new), stop_timeout=5))
-        assert [] == trace.events
+        assert trace.events == []
 
     living(old, body)
 
@@ -198,7 +198,7 @@ def test_apply_of_random_values_gives_exactly_the_new_tree() -> None:
                 assert dict.fromkeys((path for path, _ in second.walk()), State.READY) == tree.states()
                 for path, service in second.walk():
                     child = tree.find(path)
-                    assert 1 == child.life
+                    assert child.life == 1
                     if path in before and not isinstance(service, Group):
                         assert (values[path] == service) is (child is before[path])
 
@@ -212,7 +212,7 @@ def test_apply_refuses_another_application() -> None:
         with pytest.raises(ConfigurationError) as caught:
             await tree.apply(Application("other"))
 
-        assert "app: cannot become 'other': the application's name stays; run another one" == str(caught.value)
+        assert str(caught.value) == "app: cannot become 'other': the application's name stays; run another one"
         assert State.READY is tree.state("app/a")
 
     living(Application("app", [probe("a")]), body)
@@ -225,7 +225,7 @@ def test_a_path_that_is_not_there_is_answered_with_the_nearest() -> None:
         with pytest.raises(NotFound) as caught:
             tree.state("app/web/apy")
 
-        assert "app/web/apy: no such service: did you mean app/web/api?" == str(caught.value)
+        assert str(caught.value) == "app/web/apy: no such service: did you mean app/web/api?"
 
     living(Application("app", [Group("web", [probe("api")])]), body)
 
@@ -248,10 +248,10 @@ def test_events_stream_until_the_tree_has_ended() -> None:
         await tree.close()
         await watcher
 
-        assert [
+        assert seen == [
             ("app", "starting"), ("app/a", "starting"), ("app/a", "ready"), ("app", "ready"),
             ("app", "stopping"), ("app/a", "stopping"), ("app/a", "stopped"), ("app", "stopped"),
-        ] == seen  # fmt: skip
+        ]  # fmt: skip
 
     run(main())
 
@@ -310,7 +310,7 @@ def test_a_cancelled_body_stops_the_tree_in_order() -> None:
             async with asyncio.timeout(5), running(Application("app", [probe("one", cleanup=2)])) as tree:
                 await asyncio.sleep(1000)
 
-        assert (State.STOPPED, 7.0) == (tree.state("app"), asyncio.get_running_loop().time())
+        assert (tree.state("app"), asyncio.get_running_loop().time()) == (State.STOPPED, 7.0)
 
     run(main())
 
@@ -333,7 +333,7 @@ def test_after_a_thousand_crashes_nothing_has_grown() -> None:
             one.hand.order("fail")
             await settle()
 
-        assert 1001 == one.hand.lives
+        assert one.hand.lives == 1001
         assert before == await counts()
 
     living(Application("app", [one, probe("two")], limit=Limit(None), backoff=NO_WAIT), body)

@@ -18,11 +18,12 @@ from plait import (
     StartFailed,
     State,
     StopApplication,
+    StopWaits,
     Tree,
     service,
 )
 from plait.errors import IllegalTransition
-from plait.events import TRANSITIONS, StopWaits, check_transition
+from plait.events import TRANSITIONS, check_transition
 from plait.testing import Trace, reached, run
 from tests.tree.probe import Boom, Probe, probe
 
@@ -122,13 +123,13 @@ def test_one_for_all_ends_all_before_it_starts_any() -> None:
         probes[1].hand.order("fail")
         await settle()
 
-        assert [
+        assert trace.states(State.STOPPED, State.STARTING) == [
             ("app/c", State.STOPPED),
             ("app/a", State.STOPPED),
             ("app/a", State.STARTING),
             ("app/b", State.STARTING),
             ("app/c", State.STARTING),
-        ] == trace.states(State.STOPPED, State.STARTING)
+        ]
 
     living(application, body)
 
@@ -167,7 +168,7 @@ def test_a_restarted_child_stops_first_because_it_started_last() -> None:
         await settle()
         await tree.close()
 
-        assert ["app/a", "app/c", "app/b"] == trace.paths(State.STOPPED)[:3]
+        assert trace.paths(State.STOPPED)[:3] == ["app/a", "app/c", "app/b"]
 
     run(main())
 
@@ -220,7 +221,7 @@ def test_the_limit_allows_exactly_so_many_restarts() -> None:
 
             assert survives is (tree.state("app") is State.READY)  # noqa: B023
             if not survives:  # noqa: B023
-                assert ["app/c", "app/a"] == trace.paths(State.STOPPED)
+                assert trace.paths(State.STOPPED) == ["app/c", "app/a"]
                 with pytest.raises(GaveUp) as caught:
                     await tree.wait()
                 text = "app: gave up: more than 2 restarts in 5 s, the last for app/b (Boom: life 3)"
@@ -239,11 +240,11 @@ def test_a_group_restart_counts_once_and_each_failed_attempt_once() -> None:
         assert supervisor is not None
         probes[0].hand.order("fail")
         await settle()
-        assert 1 == len(supervisor.times)
+        assert len(supervisor.times) == 1
         probes[2].hand.order("fail")
         await reached(tree, "app/c", State.READY, life=3)
 
-        assert 5 == len(supervisor.times)
+        assert len(supervisor.times) == 5
         assert State.READY is tree.state("app/b")
 
     living(application, body)
@@ -275,12 +276,12 @@ def test_escalation_lets_the_parent_decide() -> None:
     async def body(tree: Tree, trace: Trace) -> None:
         inner.hand.order("fail")
         await settle()
-        assert (2, State.READY) == (inner.hand.lives, tree.state("app/g"))
+        assert (inner.hand.lives, tree.state("app/g")) == (2, State.READY)
         inner.hand.order("fail")
 
         with pytest.raises(GaveUp) as caught:
             await tree.wait()
-        assert "app/g/inner" == caught.value.path
+        assert caught.value.path == "app/g/inner"
         assert str(caught.value).startswith(
             "app: gave up: more than 1 restarts in 60 s, the last for app/g/inner (GaveUp:"
         )
@@ -307,7 +308,7 @@ def test_backoff_waits_and_grows_and_a_jump_of_the_wall_clock_changes_nothing() 
         one.hand.order("fail")
         await reached(tree, "app/one", State.READY, life=7)
 
-        assert [0, 1, 2, 4, 4] == times
+        assert times == [0, 1, 2, 4, 4]
         assert before == loop.time()
 
     living(application, body)
@@ -337,9 +338,9 @@ def test_a_cancellation_by_a_stranger_is_a_failure() -> None:
         one.hand.order("kill")
         await settle()
 
-        assert 2 == one.hand.lives
+        assert one.hand.lives == 2
         causes = [str(event.cause) for event in trace.events if getattr(event, "cause", None)]
-        assert ["app/one: cancelled by somebody who is not its supervisor"] == causes
+        assert causes == ["app/one: cancelled by somebody who is not its supervisor"]
 
     living(application, body)
 
@@ -355,17 +356,17 @@ def test_one_who_swallows_cancellation_costs_its_own_budget_only() -> None:
         with pytest.raises(ExceptionGroup) as caught:
             await tree.close()
 
-        assert ["app/c", "app/a", "app"] == trace.paths(State.STOPPED)
-        assert ["app/b"] == trace.paths(State.LEFT_BEHIND)
-        assert 3.0 == pytest.approx(asyncio.get_running_loop().time(), abs=0.05)
+        assert trace.paths(State.STOPPED) == ["app/c", "app/a", "app"]
+        assert trace.paths(State.LEFT_BEHIND) == ["app/b"]
+        assert pytest.approx(asyncio.get_running_loop().time(), abs=0.05) == 3.0
         (left,) = caught.value.exceptions
         assert isinstance(left, LeftBehind)
         assert str(left).startswith("app/b: left behind: did not stop in 3.02 s, at ")
         assert "probe.py:" in str(left)
         told = [str(event) for event in trace.events if isinstance(event, StopWaits)]
-        assert ["app/b: still stopping after 1.0 s of 3 s", "app/b: still stopping after 2.0 s of 3 s"] == [
+        assert [
             text.partition(", at ")[0] for text in told
-        ]
+        ] == ["app/b: still stopping after 1.0 s of 3 s", "app/b: still stopping after 2.0 s of 3 s"]
         probes[1].hand.swallow = 0
         assert probes[1].hand.task is not None
         probes[1].hand.task.cancel()
@@ -401,8 +402,8 @@ def test_the_application_limit_leaves_all_behind_in_one_go() -> None:
         tree.stop_soon()
         await asyncio.wait([asyncio.ensure_future(_quietly(tree))])
 
-        assert 7.0 == pytest.approx(asyncio.get_running_loop().time(), abs=0.05)
-        assert 100 == len(tree.left)
+        assert pytest.approx(asyncio.get_running_loop().time(), abs=0.05) == 7.0
+        assert len(tree.left) == 100
         for each in probes:
             each.hand.swallow = 0
             assert each.hand.task is not None
@@ -427,7 +428,7 @@ def test_errors_while_stopping_do_not_stop_the_stopping() -> None:
 
         first, inner, last = caught.value.exceptions
         assert isinstance(inner, ExceptionGroup)
-        assert ["d", "b", "a"] == [str(first), str(inner.exceptions[0]), str(last)]
+        assert [str(first), str(inner.exceptions[0]), str(last)] == ["d", "b", "a"]
 
     run(main())
 
@@ -444,7 +445,7 @@ def test_hurry_stops_all_at_once() -> None:
         tree.hurry(2.0)
         await asyncio.wait([asyncio.ensure_future(_quietly(tree))])
 
-        assert 3.0 == pytest.approx(asyncio.get_running_loop().time(), abs=0.05)
+        assert pytest.approx(asyncio.get_running_loop().time(), abs=0.05) == 3.0
 
     run(main())
 
@@ -460,7 +461,7 @@ def test_stop_during_the_start_ends_it() -> None:
         tree.stop_soon("enough")
         await opening
 
-        assert ["app/b", "app/a", "app"] == trace.paths(State.STOPPED)
+        assert trace.paths(State.STOPPED) == ["app/b", "app/a", "app"]
         assert "app/c" not in trace.paths(State.STARTING)
 
     run(main())
@@ -479,7 +480,7 @@ def test_stop_application_stops_all_with_its_exit_code() -> None:
         await tree.open()
         await tree.wait()
 
-        assert ("the work is done", 3) == (tree.reason, tree.exit_code)
+        assert (tree.reason, tree.exit_code) == ("the work is done", 3)
 
     run(main())
 
@@ -499,7 +500,7 @@ def test_an_application_whose_services_have_all_ended_ends() -> None:
         probes[0].hand.order("return")
         await tree.wait()
 
-        assert "all services have ended" == tree.reason
+        assert tree.reason == "all services have ended"
 
     living(application, body)
 

@@ -50,6 +50,10 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
     make_loop = loop_factory(settings.reactor)
     with signals.raised():
         application = load(settings)
+        if settings.uid or settings.gid:
+            from plait.runner.preload import preload
+
+            preload()
     with (
         prepare(settings.process(daemonize=daemonize), application.endpoints(), log_name=log_settings.file) as prepared,
         open_house(prepared, log_settings, for_people=for_people) as house,

@@ -14,20 +14,23 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from logging import LogRecord
-from typing import Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from plait.errors import CannotCreate, ConfigurationError
 from plait.runner.formats import Format, Text, text_of
 from plait.runner.records import use_quick_loggers, use_standard_loggers
 from plait.runner.sinks import STREAMS, Sink, open_log_file, open_stream
-from plait.runner.streams import LineWriter, open_log_stream
+from plait.values import Value
+
+if TYPE_CHECKING:
+    from plait.runner.streams import LineWriter
 
 LogFormat = Literal["auto", "text", "json", "colour"]
 _FORMATS = ("auto", "text", "json", "colour")
 
 
-@dataclass(frozen=True)
-class LogSettings:
+@dataclass(frozen=True, eq=False, repr=False)
+class LogSettings(Value):
     """
     Where the log goes, from which level on, and how it looks.
 
@@ -215,6 +218,8 @@ class Logs:
         """
         if self._captured:
             return
+        from plait.runner.streams import LineWriter, open_log_stream
+
         for name, level in (("stdout", logging.INFO), ("stderr", logging.ERROR)):
             replaced: TextIO | None = getattr(sys, name)
             writer = LineWriter(logging.getLogger(name), level, replaced)

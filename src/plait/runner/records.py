@@ -17,6 +17,7 @@ from logging import LogRecord, getLevelName, getLogRecordFactory
 from sys import _getframe, modules
 from threading import current_thread, get_ident
 from time import time
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -121,8 +122,10 @@ class Logger(logging.Logger):
 
 def use_quick_loggers() -> None:
     """Let ordinary loggers, those there are and those to come, make their records on the shorter way."""
-    if list(STANDARD) != _KNOWN:
-        return  # a Python whose records have something that we do not know: better slow than incomplete
+    # A Python whose records have something that we do not know, a tracer that wrapped what we go around: rather slow
+    # than incomplete.
+    if list(STANDARD) != _KNOWN or not all(map(_is_original, ("_log", "findCaller", "makeRecord", "handle"))):
+        return
     if logging.getLoggerClass() is logging.Logger:
         logging.setLoggerClass(Logger)
     _turn(logging.Logger, Logger)
@@ -133,6 +136,11 @@ def use_standard_loggers() -> None:
     if logging.getLoggerClass() is Logger:
         logging.setLoggerClass(logging.Logger)
     _turn(Logger, logging.Logger)
+
+
+def _is_original(name: str) -> bool:
+    method = vars(logging.Logger)[name]
+    return type(method) is FunctionType and method.__code__.co_filename == _LOGGING_FILE
 
 
 def _turn(old: type[logging.Logger], new: type[logging.Logger]) -> None:

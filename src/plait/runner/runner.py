@@ -15,16 +15,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, PlaitError
-from plait.events import Event, State, StateChanged, StopWaits, describe
+from plait.events import Event, State, StateChanged, describe
 from plait.runner.signals import STOPPING, Signals, end_by, name_of
 from plait.tree.application import Application
-from plait.tree.stack import where
 from plait.tree.tree import Tree
 
 if TYPE_CHECKING:
+    from plait.process.prepare import Prepared
     from plait.sockets import Sockets
 
 log = logging.getLogger("plait")
@@ -35,16 +35,8 @@ AFTERMATH = 1.0
 MARGIN = 1.0
 
 
-class Starter(Protocol):
-    """Whoever started this process, and is to hear how it fares."""
-
-    def ready(self) -> None: ...
-    def failed(self, text: str, exit_code: int) -> None: ...
-    def stopping(self) -> None: ...
-
-
-class Nobody:
-    """Nobody wants to hear."""
+class Starter:
+    """Whoever started this process, and is to hear how it fares; this one is nobody, and hears nothing."""
 
     def ready(self) -> None:
         """Say nothing."""
@@ -80,7 +72,7 @@ class Runner:
         *,
         signals: Signals,
         sockets: Sockets | None = None,
-        starter: Starter | None = None,
+        starter: Starter | Prepared | None = None,
         make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
         stop_timeout: float | None = None,
         reopen: Callable[[], str | None] | None = None,
@@ -92,13 +84,12 @@ class Runner:
         self.error: BaseException | None = None
         self._signals = signals
         self._sockets = sockets
-        self._starter = starter or Nobody()
+        self._starter = starter or Starter()
         self._make_loop = make_loop
         self._reopen = reopen
         self._leave = leave  # what must be done even when the process ends at once
         self._tree: Tree | None = None
         self._exit_code = 0
-        self._said_stopping = False
 
     # The run ----------------------------------------------------------------------------------------------------
 
@@ -203,6 +194,8 @@ class Runner:
     def _act_on(self, number: int) -> None:
         import signal
 
+        from plait.tree.stack import where
+
         if number == signal.SIGUSR2:
             for task in sorted(asyncio.all_tasks(), key=lambda task: task.get_name()):
                 log.info("task %s: at %s", task.get_name(), where(task))
@@ -217,17 +210,14 @@ class Runner:
 
     def _tell(self, event: Event) -> None:
         """Write *event* to the log."""
+        cause = None
         if isinstance(event, StateChanged):
-            if event.path == self.application.name and event.new is State.STOPPING and not self._said_stopping:
-                self._said_stopping = True
+            cause = event.cause
+            if event.new is State.STOPPING and event.path == self.application.name:
                 self._starter.stopping()
-            level = _level_of(event)
-            if not log.isEnabledFor(level):
-                return
-            trace = event.cause if level >= logging.ERROR or event.new is State.WAITING else None
-            log.log(level, "%s", event, exc_info=trace if _has_trace(trace) else None)
-        else:
-            log.log(logging.WARNING if isinstance(event, StopWaits) else logging.DEBUG, "%s", event)
+        level = event.level
+        if log.isEnabledFor(level):
+            log.log(level, "%s", event, exc_info=cause if level > logging.INFO and _has_trace(cause) else None)
 
     # The end ----------------------------------------------------------------------------------------------------
 
@@ -244,6 +234,8 @@ class Runner:
             loop.run_until_complete(asyncio.wait(left, timeout=0 if names else AFTERMATH))
         for task in left:
             if not task.done() and task.get_name() not in names:
+                from plait.tree.stack import where
+
                 log.warning("task %s was left behind, at %s", task.get_name(), where(task))
         loop.run_until_complete(loop.shutdown_asyncgens())
         if all(task.done() for task in left):
@@ -286,16 +278,6 @@ class Runner:
         return False
 
 
-def _level_of(event: StateChanged) -> int:
-    if event.new is State.FAILED or event.new is State.LEFT_BEHIND:
-        return logging.ERROR
-    if event.new is State.WAITING:
-        return logging.WARNING if event.cause is not None else logging.INFO
-    if event.cause is not None and not isinstance(event.cause, BaseExceptionGroup):
-        return logging.ERROR
-    return logging.DEBUG
-
-
 def _has_trace(error: BaseException | None) -> bool:
     """An error of people's code is worth its traceback; one of ours says all in its sentence."""
     return error is not None and not isinstance(error, PlaitError | TimeoutError | asyncio.CancelledError)
@@ -331,4 +313,4 @@ def run(application: Application, *, reactor: str = "auto", stop_timeout: float 
         raise SystemExit(code)
 
 
-__all__ = ["Nobody", "Runner", "Starter", "end_by", "loop_factory", "run"]
+__all__ = ["Runner", "Starter", "end_by", "loop_factory", "run"]

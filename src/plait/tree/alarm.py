@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from plait.events import State, StopWaits
-from plait.tree.stack import where
+from plait.events import State
 
 if TYPE_CHECKING:
     from plait.tree.child import Child
@@ -86,5 +85,8 @@ class Alarm:
         waited = now - child.asked_at
         child.notice_at = now + min(waited, NOTICE_EVERY)
         if child.supervisor is None and child.task is not None:
+            from plait.tree.patience import StopWaits
+            from plait.tree.stack import where
+
             limit = child.service.stop_timeout
             child.publish(StopWaits(child.path, now, waited, limit, where(child.task)))

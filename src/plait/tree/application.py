@@ -1,5 +1,5 @@
 """
-Group and Application: order, names, difference.
+Group and Application: order, names.
 
 Both are values.  The order of the children is the order in which they start; the reverse of the order in which they
 really started is the order in which they stop.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plait.endpoints import Endpoint
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Group(Service[None]):
     """
     Services that live and are kept alive together; itself a service, so groups nest.
@@ -95,7 +95,7 @@ class Group(Service[None]):
         return draw(self)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Application(Group):
     """
     Everything a running server is: the root of a tree of services.
@@ -128,39 +128,3 @@ def draw(group: Group, note: Any = None) -> str:
 
     add(group, "", "", "")
     return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What must happen to turn one group into another: names, each in declared order of the group it comes from."""
-
-    stop: tuple[str, ...]
-    start: tuple[str, ...]
-    inside: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.stop or self.start or self.inside)
-
-
-def difference(old: Group, new: Group) -> Difference:
-    """
-    Compare two groups.
-
-    Equal children keep their lives and appear nowhere.  A group that is still a group is looked into (*inside*) rather
-    than replaced; any other changed child is stopped and started.
-    """
-    before = {child.name: child for child in old}
-    after = {child.name: child for child in new}
-    stop, start, inside = [], [], []
-    for name, child in before.items():
-        other = after.get(name)
-        if other == child:
-            continue
-        if type(child) is type(other) and isinstance(child, Group):
-            inside.append(name)
-        else:
-            stop.append(name)
-    for name in after:
-        if name not in before or name in stop:
-            start.append(name)
-    return Difference(tuple(stop), tuple(start), tuple(inside))

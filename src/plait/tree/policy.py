@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from plait.errors import ConfigurationError
+from plait.values import Value
 
 Restart = Literal["always", "on-failure", "never"]
 Strategy = Literal["one_for_one", "rest_for_one", "one_for_all"]
@@ -24,8 +25,8 @@ def should_restart(restart: Restart, failed: bool) -> bool:
     return restart == "always" or (failed and restart == "on-failure")
 
 
-@dataclass(frozen=True)
-class Limit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Limit(Value):
     """
     How many *restarts* within how many *seconds* a group may need before it gives up.
 
@@ -55,8 +56,8 @@ class Limit:
         return recent, len(recent) <= self.restarts
 
 
-@dataclass(frozen=True)
-class Backoff:
+@dataclass(frozen=True, eq=False, repr=False)
+class Backoff(Value):
     """
     How long to wait before a service that failed runs again.
 

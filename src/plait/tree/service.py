@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from plait.errors import ConfigurationError, PlaitError
 from plait.tree.policy import RESTARTS, Backoff, Restart
+from plait.values import Value
 
 if TYPE_CHECKING:
     import socket
 
     from plait.endpoints import Endpoint
     from plait.events import Event
+    from plait.tree.function import FunctionService
 
 T = TypeVar("T")
 
@@ -116,8 +118,8 @@ def current_path() -> str:
     return "" if context is None else context.path
 
 
-@dataclass(frozen=True)
-class Service(Generic[T]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Service(Value, Generic[T]):
     """
     The description of something that lives: subclass it and write ``run``.
 
@@ -212,37 +214,6 @@ def refuse(service: Service[Any], name: str, wanted: str) -> None:
 Function = Callable[[Context[T]], Awaitable[None]]
 
 
-@dataclass(frozen=True, repr=False)
-class FunctionService(Service[T]):
-    """A service whose ``run`` is a function; made by `service`."""
-
-    function: Function[T]
-
-    def default_name(self) -> str:
-        """Return the name of the function."""
-        return getattr(self.function, "__name__", "function")
-
-    async def run(self, context: Context[T]) -> None:
-        """Call the function."""
-        await self.function(context)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Under its decorator the function's own name means this service, so pickle cannot find the function by name:
-        # travel as "the service of that name, with these fields".
-        function = self.function
-        given = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "function"}
-        return _rebuild, (function.__module__, getattr(function, "__qualname__", ""), given)
-
-
-def _rebuild(module: str, name: str, given: dict[str, Any]) -> FunctionService[Any]:
-    import importlib
-
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    return FunctionService(found.function if isinstance(found, FunctionService) else found, **given)
-
-
 @overload
 def service(function: Function[T], /) -> FunctionService[T]: ...
 @overload
@@ -253,6 +224,8 @@ def service(function: Function[T] | None = None, /, **options: Any) -> Any:
 
     Use it plain, ``@service``, or with the fields of `Service`: ``@service(restart="always")``.
     """
+    from plait.tree.function import FunctionService
+
     if function is None:
         return lambda function: FunctionService(function, **options)
     return FunctionService(function, **options)

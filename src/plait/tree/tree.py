@@ -7,23 +7,21 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, LeftBehind, NotFound, PlaitError
 from plait.events import Event, State
-from plait.tree import steering
-from plait.tree.application import Application, Group, difference, draw
+from plait.tree.application import Application, Group, draw
 from plait.tree.child import Child
-from plait.tree.needs import common_group
-from plait.tree.stack import where
 from plait.tree.supervisor import Supervisor
 from plait.tree.verdict import outcome, start_failed
 
 if TYPE_CHECKING:
+    import random
+
     from plait.sockets import Sockets
     from plait.tree.service import Service
 
@@ -50,7 +48,7 @@ class Tree:
             raise ConfigurationError(f"{application!r} is not an Application: wrap it in Application(name, [...])")
         self.loop = asyncio.get_running_loop()
         self.variables = contextvars.copy_context()
-        self.random = chance or random.Random()
+        self._chance = chance
         self.watchers: tuple[Watcher, ...] = ()
         self.needs: set[asyncio.Future[None]] = set()
         self.last_moment = LAST_MOMENT
@@ -147,7 +145,7 @@ class Tree:
     async def start(self, path: str) -> None:
         """Start the service at *path*, stopped or ended before; return when it is ready, or raise why it is not."""
         child = self.find(path)
-        self._order(child, steering.start_by_hand)
+        self._order(child, _steering().start_by_hand)
         await self._until_ready(child)
 
     async def stop(self, path: str) -> None:
@@ -160,7 +158,7 @@ class Tree:
         if child is self.root:
             await self.close("asked")
             return
-        self._order(child, steering.stop_by_hand)
+        self._order(child, _steering().stop_by_hand)
         while child.task is not None:
             await self._change(child)
 
@@ -172,7 +170,7 @@ class Tree:
         """
         child = self.find(path)
         life = child.life
-        self._order(child, steering.restart_by_hand)
+        self._order(child, _steering().restart_by_hand)
         while child.life == life and _is_on_its_way(child):
             await self._change(child)
         await self._until_ready(child)
@@ -187,14 +185,15 @@ class Tree:
         group = self.find(to) if to else self.root
         if group.supervisor is None:
             raise PlaitError(f"{group.path}: is not a group: give the path of a group")
-        return await steering.add(group.supervisor, service)
+        path: str = await _steering().add(group.supervisor, service)
+        return path
 
     async def remove(self, path: str) -> None:
         """Stop the service at *path*, wait for its end, and forget it; its listening sockets are closed."""
         child = self.find(path)
         if child.group is None:
             raise PlaitError(f"{path}: is the application itself: stop it instead")
-        await steering.remove(child.group, child)
+        await _steering().remove(child.group, child)
 
     async def apply(self, application: Application) -> None:
         """
@@ -211,6 +210,7 @@ class Tree:
             )
         changes: list[tuple[Supervisor, Group, tuple[str, ...], tuple[str, ...]]] = []
         self._compare(self.root, application, changes)
+        steering = _steering()
         for supervisor, _, stop, _ in reversed(changes):
             await steering.retire(supervisor, stop)
         for supervisor, new, _, _ in changes:
@@ -219,6 +219,8 @@ class Tree:
             await steering.enter(supervisor, start)
 
     def _compare(self, child: Child, new: Group, changes: list[Any]) -> None:
+        from plait.tree.difference import difference
+
         old = child.service
         assert isinstance(old, Group)
         assert child.supervisor is not None
@@ -317,6 +319,15 @@ class Tree:
     # For the supervisors ------------------------------------------------------------------------------------------
 
     @property
+    def random(self) -> random.Random:
+        """What draws the jitter; made at first use, for most trees never."""
+        if self._chance is None:
+            import random
+
+            self._chance = random.Random()
+        return self._chance
+
+    @property
     def sockets(self) -> Sockets:
         """The open sockets; made at first use where nobody prepared them."""
         if self._sockets is None:
@@ -353,6 +364,8 @@ class Tree:
 
     def refresh(self, provider: Child, dependants: dict[Child, int]) -> None:
         """Replace *dependants* of *provider* that live in other groups, where the group above both says so."""
+        from plait.tree.needs import common_group
+
         for child, life in dependants.items():
             found = common_group(child, provider)
             if found is None or child.life != life or child.group is None:
@@ -368,6 +381,8 @@ class Tree:
 
     def leave_behind(self, child: Child, task: asyncio.Task[None], waited: float) -> LeftBehind:
         """Note that *task* did not end in its time."""
+        from plait.tree.stack import where
+
         error = LeftBehind(f"{child.path}: left behind: did not stop in {waited:.3g} s, at {where(task)}", child.path)
         self.left.append(error)
         self._left_tasks.add(task)
@@ -383,6 +398,13 @@ class Tree:
         for endpoint in service.endpoints():
             if str(endpoint) not in used:
                 self._sockets.close(endpoint)
+
+
+def _steering() -> ModuleType:
+    """Return the module that steers; most trees are never steered."""
+    from plait.tree import steering
+
+    return steering
 
 
 def _is_on_its_way(child: Child) -> bool:

@@ -1,0 +1,121 @@
+"""
+"ready" and "stopping" to whoever started us.
+
+========== ================== ================================================================================
+manager    environment        what it is told
+========== ================== ================================================================================
+systemd    NOTIFY_SOCKET      datagrams of ``sd_notify(3)``: READY=1, STOPPING=1, STATUS=
+s6         PLAIT_NOTIFY_FD    a newline on that descriptor, which is then closed (``notifywhenup``)
+========== ================== ================================================================================
+
+s6 passes no variable: the ``run`` script exports the number that the file ``notification-fd`` holds,
+``PLAIT_NOTIFY_FD=3``.  Nothing here blocks or raises: a manager that does not listen is no reason to fail.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, MutableMapping
+
+
+def should_daemonize(asked: bool | None, environ: Mapping[str, str], pid: int) -> bool:
+    """
+    Say whether to become a daemon: what was *asked* for, and if nothing was, yes, as twistd does.
+
+    Not so under systemd with ``Type=notify``, under s6, or as process 1 of a container: they watch the process that
+    they started, and a fork would look like its end.
+    """
+    if asked is not None:
+        return asked
+    return pid != 1 and not environ.get("NOTIFY_SOCKET") and not environ.get("PLAIT_NOTIFY_FD")
+
+
+class Notifier:
+    """
+    Tells the manager that *environ* names, if any.
+
+    Both variables are removed from *environ*, and the descriptor is not inherited, so that no child speaks for us.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        self._address = _read_address(environ.pop("NOTIFY_SOCKET", ""))
+        self._descriptor = _read_descriptor(environ.pop("PLAIT_NOTIFY_FD", ""))
+        self._socket: socket.socket | None = None
+        self._said: set[str] = set()
+        self._unsent: list[str] = []
+        if self._address:
+            try:
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                self._socket.setblocking(False)
+            except OSError:
+                pass  # out of descriptors: whoever needs one next will say so
+
+    def ready(self) -> None:
+        """Tell that the tree is ready: once, and not after `stopping`."""
+        if not self._said:
+            self._say("READY=1")
+        self._tell_s6(b"" if "STOPPING=1" in self._said else b"\n")
+
+    def stopping(self) -> None:
+        """Tell that the stop began: once."""
+        if "STOPPING=1" not in self._said:
+            self._say("STOPPING=1")
+
+    def status(self, text: str) -> None:
+        """Tell, in one line, what is being done at present; ``systemctl status`` shows it."""
+        self._send(f"STATUS={' '.join(text.split())}")
+
+    def close(self) -> None:
+        """Have nothing more to tell."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._tell_s6(b"")
+
+    def _tell_s6(self, text: bytes) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            try:
+                if text:
+                    os.write(descriptor, text)
+                os.close(descriptor)
+            except OSError:
+                pass  # nobody reads there any more
+
+    def _say(self, state: str) -> None:
+        self._said.add(state)
+        self._unsent.append(state)
+        self._send()
+
+    def _send(self, *lines: str) -> None:
+        if self._socket is None:
+            return
+        try:
+            text = "\n".join((*self._unsent, *lines))
+            self._socket.sendto(text.encode("utf-8", "replace"), socket.MSG_NOSIGNAL, self._address)
+        except BlockingIOError:
+            pass  # its queue is full: a state that could not be told goes with the next thing to tell
+        except OSError:
+            self._unsent.clear()
+        else:
+            self._unsent.clear()
+
+
+def _read_address(text: str) -> str:
+    """Return the address in NOTIFY_SOCKET as `socket` wants it, or nothing: vsock is for whole virtual machines."""
+    if text.startswith("@"):
+        return "\0" + text[1:]
+    return text if text.startswith("/") else ""
+
+
+def _read_descriptor(text: str) -> int:
+    """Return the descriptor in PLAIT_NOTIFY_FD, or -1 if it is none; the standard ones are not for this."""
+    if not (text.isascii() and text.isdigit()) or int(text) < 3:
+        return -1
+    try:
+        os.set_inheritable(int(text), False)
+        os.set_blocking(int(text), False)
+    except (OSError, OverflowError):
+        return -1
+    return int(text)

@@ -1,0 +1,215 @@
+"""
+One plaitd a pidfile: lock it, write it, remove it.
+
+The lock is the truth and the number is for people.  It is ``flock``'s, which belongs to the open file: it survives
+forks, ends with the last process that has it, whatever that died of, and is not lost when somebody else opens and
+closes the same file (a lock of ``fcntl`` is).  So nothing is ever guessed from a number that was left behind.
+
+A second lock, on the first byte, says that the number is the holder's: between the first lock and the first write the
+file still holds what was left behind, which may well be the number of some living stranger.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+import time
+
+from plait.errors import AlreadyRunning, CannotCreate
+
+#: How long a loser waits for the winner to write its number, in seconds; it needs some microseconds.
+NUMBER_TIMEOUT = 0.2
+#: How often the file may be replaced between opening and locking it; honest starters do it a few times at most.
+REPLACEMENTS = 1000
+
+ELSEWHERE = "give another place with --pidfile=FILE, or none with --pidfile="
+
+
+class Pidfile:
+    """
+    A locked pidfile.  Make it with `lock`; `remove` it at the end, as the process that called `write`.
+
+    *path* is absolute, *shown* is what a person typed and is used in sentences.
+    """
+
+    def __init__(self, path: str, shown: str, descriptor: int) -> None:
+        self.path = path
+        self.shown = shown
+        self._descriptor = descriptor
+        self._writer = 0
+
+    @classmethod
+    def lock(cls, path: str, shown: str = "") -> Pidfile:
+        """
+        Return the pidfile at *path*, created if needed, locked, with the number of this process in it.
+
+        The number is written at once, although a daemon will write another after its forks: whoever comes second is
+        told a number that can be stopped, from the first moment on, and never one that was left behind.
+
+        Raises `AlreadyRunning` when another process has the lock, and `CannotCreate` when the file cannot be made or
+        is not what it should be: a regular file, with one name, that belongs to this user or to root.  A file that
+        fails that test was planted, perhaps, and is left as it is.
+        """
+        shown = shown or path
+        for _ in range(REPLACEMENTS):
+            try:
+                descriptor = _open(path)
+                if descriptor < 0:
+                    continue
+            except OSError as error:
+                raise CannotCreate(f"{shown}: {_explain(path, error)}") from error
+            try:
+                _refuse_irregular(shown, os.fstat(descriptor))
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                status = os.fstat(descriptor)
+                # Its owner may have removed it between our opening and our locking: then the lock is worth nothing.
+                if _is_at(path, status):
+                    _refuse_planted(shown, status)
+                    pidfile = cls(path, shown, descriptor)
+                    pidfile.write()
+                    descriptor = -1
+                    return pidfile
+            except BlockingIOError:
+                raise _already_running(shown, _read_holder(descriptor)) from None
+            except OSError as error:
+                raise CannotCreate(f"{shown}: cannot be locked ({error.strerror}): {ELSEWHERE}") from error
+            finally:
+                if descriptor >= 0:
+                    os.close(descriptor)
+        raise CannotCreate(f"{shown}: was replaced {REPLACEMENTS} times while it was being locked: {ELSEWHERE}")
+
+    def write(self) -> None:
+        """Write the number of this process, which has the file from now on; raises `CannotCreate`."""
+        number = b"%d\n" % os.getpid()
+        try:
+            # Written over the old number and cut afterwards, so that a reader never finds the file empty.
+            os.pwrite(self._descriptor, number, 0)
+            os.ftruncate(self._descriptor, len(number))
+            _mark(self._descriptor)
+        except OSError as error:
+            raise CannotCreate(f"{self.shown}: {_explain(self.path, error)}") from error
+        self._writer = os.getpid()
+
+    def fileno(self) -> int:
+        """Return the descriptor that has the lock."""
+        return self._descriptor
+
+    def remove(self) -> str:
+        """
+        Remove the file if it is still the one that was locked, then give up the lock.
+
+        Does nothing in any other process than the one that wrote its number, such as a forked child, nor a second
+        time.  Where this user may not remove it (privileges were dropped) it is emptied instead, and the sentence
+        that is returned says so; it is empty otherwise.
+        """
+        if self._descriptor < 0 or self._writer != os.getpid():
+            return ""
+        problem = ""
+        try:
+            if _is_at(self.path, os.fstat(self._descriptor)):
+                os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            os.ftruncate(self._descriptor, 0)
+            problem = (
+                f"{self.shown}: cannot be removed ({error.strerror}), so it was emptied: "
+                f"put it in a folder where uid {os.geteuid()} may write"
+            )
+        # The lock goes last: until then nobody else can take the name.
+        os.close(self._descriptor)
+        self._descriptor = -1
+        return problem
+
+
+def _open(path: str) -> int:
+    """Return a descriptor of the file at *path*, new or old, or -1 if it came or went meanwhile; raises OSError."""
+    # O_NONBLOCK and O_NOCTTY: a FIFO or a terminal that somebody put there must not hold us.
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        pass
+    try:
+        # Without O_CREAT: the system would refuse a file of another user in /tmp, with words that say less than ours.
+        return os.open(path, flags)
+    except FileNotFoundError:
+        return -1
+
+
+def _is_at(path: str, status: os.stat_result) -> bool:
+    """Say whether *path* names the file with this *status*."""
+    try:
+        return os.path.samestat(os.stat(path, follow_symlinks=False), status)
+    except FileNotFoundError:
+        return False
+
+
+def _explain(path: str, error: OSError) -> str:
+    """Say why the file at *path* could not be opened or written, and what to do."""
+    if error.errno == errno.ELOOP:
+        return f"is a symbolic link, and somebody may have planted it: remove it, or {ELSEWHERE}"
+    if error.errno == errno.EISDIR:
+        return f"is a directory: {ELSEWHERE}"
+    if error.errno == errno.ENXIO:
+        return f"is not a regular file: {ELSEWHERE}"
+    if error.errno == errno.ENOENT:
+        return f"cannot be written (there is no directory {os.path.dirname(path)}): make it, or {ELSEWHERE}"
+    return f"cannot be written ({error.strerror}): {ELSEWHERE}"
+
+
+def _refuse_irregular(shown: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise CannotCreate(f"{shown}: is not a regular file: {ELSEWHERE}")
+
+
+def _refuse_planted(shown: str, status: os.stat_result) -> None:
+    """Raise `CannotCreate` for a file that somebody else may have put there, to have us write or remove it."""
+    planted = ""
+    if status.st_nlink != 1:
+        planted = f"has {status.st_nlink} names (hard links)"
+    elif status.st_uid not in (0, os.geteuid()):
+        planted = f"belongs to another user (uid {status.st_uid})"
+    if planted:
+        raise CannotCreate(f"{shown}: {planted}, and somebody may have planted it: remove it, or {ELSEWHERE}")
+
+
+def _mark(descriptor: int) -> None:
+    """Say by a lock on its first byte, which belongs to the open file as the other does, that the number is right."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
+    except OSError:
+        pass  # some network file system: losers then believe the number
+
+
+def _is_marked(descriptor: int) -> bool:
+    question = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+    try:
+        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, question)
+    except OSError:
+        return True
+    return bool(struct.unpack("hhqqi", answer)[0] != fcntl.F_UNLCK)
+
+
+def _read_holder(descriptor: int) -> int | None:
+    """Return the number that the holder of a locked file wrote, or None if it did not yet."""
+    deadline = time.monotonic() + NUMBER_TIMEOUT
+    while not _is_marked(descriptor):
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.002)  # a lock can be waited for, but for "locked" there is no event
+    number = os.pread(descriptor, 32, 0).partition(b"\n")[0]
+    return int(number) if number.isdigit() else None
+
+
+def _already_running(shown: str, pid: int | None) -> AlreadyRunning:
+    if pid is None:
+        return AlreadyRunning(
+            f"{shown}: held by a process that has not written its pid yet: wait for it, or give another --pidfile"
+        )
+    return AlreadyRunning(
+        f'{shown}: held by plaitd with pid {pid}: stop it with "kill {pid}", or give another --pidfile', pid
+    )

@@ -1,0 +1,193 @@
+"""
+The order of preparation, on one page.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, MutableMapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn
+
+from plait.errors import ConfigurationError, PlaitError
+from plait.process.daemon import Parent, detach, fill_standard_streams, fork_daemon, refuse_threads
+from plait.process.notify import Notifier
+from plait.process.pidfile import Pidfile
+from plait.process.privileges import become, enter, find_identity
+from plait.sockets import Sockets
+from plait.values import Value
+
+if TYPE_CHECKING:
+    from plait.endpoints import Endpoint
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ProcessSettings(Value):
+    """
+    What a person wants the process to be.
+
+    *pidfile* and *rundir* are relative to where the program is started; an empty *pidfile* is none.  *umask* None
+    means 077 for a daemon and no change in the foreground, as in twistd.  *uid* and *gid* are names or numbers, empty
+    to stay.
+    """
+
+    daemonize: bool = False
+    pidfile: str = "plaitd.pid"
+    rundir: str = "."
+    umask: int | None = None
+    uid: str = ""
+    gid: str = ""
+    chroot: str = ""
+
+
+class Prepared:
+    """
+    A prepared process: what ``main`` holds while the program runs.
+
+    Leaving it as a context manager closes it, and tells a parent that still waits of the exception that it is left by.
+    """
+
+    def __init__(self, notifier: Notifier, sockets: Sockets) -> None:
+        self.sockets = sockets
+        self.pidfile: Pidfile | None = None
+        self._notifier = notifier
+        self._parent: Parent | None = None
+
+    @property
+    def is_daemon(self) -> bool:
+        """Whether this process was forked away from the one that a person started."""
+        return self._parent is not None
+
+    def ready(self) -> None:
+        """Tell whoever started us, once: the waiting parent (which exits 0), systemd, s6."""
+        self._notifier.ready()
+        if self._parent is not None:
+            self._parent.ready()
+
+    def failed(self, text: str, exit_code: int) -> None:
+        """
+        Let the waiting parent print *text* (after ``plaitd:``) and exit with *exit_code*, when this process has ended.
+
+        Nobody waits in the foreground or after `ready`.
+        """
+        if self._parent is not None:
+            self._parent.failed(text, exit_code)
+
+    def stopping(self) -> None:
+        """Tell systemd, once, that the stop began."""
+        self._notifier.stopping()
+
+    def status(self, text: str) -> None:
+        """Tell systemd in one line what is being done."""
+        self._notifier.status(text)
+
+    def close(self) -> str:
+        """
+        Close the sockets, tell nobody anything any more, and remove the pidfile if it is still ours; once.
+
+        Returns a sentence for the log when the pidfile could not be removed, and an empty text otherwise.
+        """
+        self.sockets.close_all()
+        self._notifier.close()
+        return self.pidfile.remove() if self.pidfile is not None else ""
+
+    def __enter__(self) -> Prepared:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None and self._parent is not None:
+            self._parent.failed(*_explain(error))  # unless it was told something before
+        self.close()
+
+
+def prepare(
+    settings: ProcessSettings,
+    endpoints: Iterable[Endpoint],
+    environ: MutableMapping[str, str] = os.environ,
+    log_name: str = "",
+) -> Prepared:
+    """
+    Prepare this process to serve *endpoints*, and return what is needed to run it and to put it away.
+
+    A daemon returns from here in another process; the one that called waits for `Prepared.ready` or `Prepared.failed`
+    and ends in here.  What fails before the fork is raised; what fails after it is told by the parent, with the same
+    words and the same exit code, and the daemon ends in here.  Nothing is left behind then.
+
+    Logs are opened by the caller afterwards, as the user who will rotate them, and then the loop is made: no selector
+    ever crosses a fork.  *log_name* is the log that the parent names when the daemon dies without a word.
+    """
+    # Standard streams first: a socket that got the number of a closed one would be replaced by /dev/null below.
+    fill_standard_streams()
+    # What systemd and s6 passed is taken before there can be a child to inherit it.
+    systemd = _take_systemd(environ)
+    prepared = Prepared(Notifier(environ), Sockets(systemd=systemd))
+    try:
+        # What can be found out is found out before anything is touched.
+        identity = find_identity(settings.uid, settings.gid)
+        if settings.daemonize:
+            refuse_threads()
+        # 1. Paths mean what they meant where they were typed: resolved before the directory changes.
+        path = os.path.abspath(settings.pidfile) if settings.pidfile else ""
+        if settings.chroot:  # its place is here: the paths above are outside, those of the application inside
+            raise ConfigurationError(f"--chroot {settings.chroot}: plaitd cannot do that yet: leave it out")
+        enter(settings.rundir, 0o077 if settings.umask is None and settings.daemonize else settings.umask)
+        # 2. The pidfile before the sockets, so that the second of two starts hears "held by pid 4711" and not "address
+        #    in use"; before the fork, so that it hears it on the terminal.  The lock goes with us through the forks.
+        if path:
+            prepared.pidfile = Pidfile.lock(path, settings.pidfile)
+        # 3. Sockets while this process still may bind low ports, and can still say on the terminal what is wrong.
+        for endpoint in endpoints:
+            prepared.sockets.open(endpoint)
+        # 4. Away from the terminal.  From here on everything is said through the parent.
+        if settings.daemonize:
+            prepared._parent = fork_daemon(log_name, prepared.close)
+            detach(keep=prepared.sockets.descriptors())
+            # 5. The number of the daemon, now that it is known, through the locked descriptor.
+            if prepared.pidfile is not None:
+                prepared.pidfile.write()
+        # 6. The last thing that needs the old user has been done.
+        if identity is not None:
+            become(identity)
+    except BaseException as error:
+        if prepared.is_daemon:
+            _end(prepared, error)
+        prepared.close()
+        raise
+    return prepared
+
+
+def _take_systemd(environ: MutableMapping[str, str]) -> list[tuple[str, int]]:
+    """Return the sockets that systemd passed; nothing is imported for those who were passed none."""
+    if "LISTEN_FDS" not in environ:
+        return []
+    from plait.passed_sockets import take_systemd
+
+    return take_systemd(environ)
+
+
+def _end(prepared: Prepared, error: BaseException) -> NoReturn:
+    """End a daemon that could not be prepared, and let its parent say why."""
+    code = 70
+    try:
+        text, code = _explain(error)
+        prepared.close()
+        prepared.failed(text, code)
+    finally:
+        os._exit(code)
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """Return what to say about *error*, and the exit code: a sentence if it is ours, else all that is known."""
+    if isinstance(error, PlaitError):
+        return str(error), error.exit_code
+    if isinstance(error, SystemExit):
+        return f"sys.exit({error.code!r})", error.code if isinstance(error.code, int) else 1
+    try:
+        import traceback
+
+        return "".join(traceback.format_exception(error)).rstrip(), 70
+    except Exception:  # the new user cannot read where Python is installed
+        return f"{type(error).__name__}: {error}", 70

@@ -1,0 +1,28 @@
+"""
+A stop that waits is told: for whom, how long of how long, and where it hangs.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from plait.events import Event
+
+
+@dataclass(frozen=True)
+class StopWaits(Event):
+    """A stop waits for this child, since *waited* of at most *limit* seconds; it hangs at *where* (file:line)."""
+
+    waited: float
+    limit: float | None
+    where: str
+
+    @property
+    def level(self) -> int:
+        """A warning."""
+        return logging.WARNING
+
+    def __str__(self) -> str:
+        limit = "no limit" if self.limit is None else f"{self.limit:.3g} s"
+        return f"{self.path}: still stopping after {self.waited:.1f} s of {limit}, at {self.where}"
