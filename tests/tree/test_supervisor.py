@@ -364,9 +364,10 @@ def test_one_who_swallows_cancellation_costs_its_own_budget_only() -> None:
         assert str(left).startswith("app/b: left behind: did not stop in 3.02 s, at ")
         assert "probe.py:" in str(left)
         told = [str(event) for event in trace.events if isinstance(event, StopWaits)]
-        assert [
-            text.partition(", at ")[0] for text in told
-        ] == ["app/b: still stopping after 1.0 s of 3 s", "app/b: still stopping after 2.0 s of 3 s"]
+        assert [text.partition(", at ")[0] for text in told] == [
+            "app/b: still stopping after 1.0 s of 3 s",
+            "app/b: still stopping after 2.0 s of 3 s",
+        ]
         probes[1].hand.swallow = 0
         assert probes[1].hand.task is not None
         probes[1].hand.task.cancel()
