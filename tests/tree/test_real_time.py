@@ -12,7 +12,7 @@ import pytest
 from plait import Application, Backoff, Limit, State, Tree, running
 from plait.testing import reached
 from tests.tree.probe import probe
-from tests.tree.test_supervisor import NO_WAIT
+from tests.tree.test_supervisor import NO_WAIT, _quietly
 
 
 @pytest.mark.parametrize("timeout", [0.0, 0.3])
@@ -25,7 +25,7 @@ def test_a_stop_ends_in_its_time_by_the_clock(timeout: float) -> None:
         await tree.open()
         before = time.perf_counter()
         tree.stop_soon()
-        await asyncio.wait([asyncio.ensure_future(tree.wait())])
+        await asyncio.wait([asyncio.ensure_future(_quietly(tree))])
         took = time.perf_counter() - before
         one.hand.swallow = 0
         assert one.hand.task is not None
