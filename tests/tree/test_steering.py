@@ -279,10 +279,13 @@ def test_a_tree_that_gives_up_cancels_the_body_of_running() -> None:
     one = probe("one")
 
     async def main() -> None:
-        with pytest.raises(PlaitError, match="gave up"):
+        async def body() -> None:
             async with running(Application("app", [one], limit=Limit(0))):
                 one.hand.order("fail")
                 await asyncio.sleep(1000)
+
+        with pytest.raises(PlaitError, match="gave up"):
+            await body()
         assert not asyncio.current_task().cancelling()  # type: ignore[union-attr]
 
     run(main())

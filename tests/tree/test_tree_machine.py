@@ -58,7 +58,7 @@ def make_leaf(chance: random.Random, parent: Node) -> tuple[Probe, Node]:
 
 
 def test_start_and_stop_of_random_trees_follow_the_model(request: pytest.FixtureRequest) -> None:
-    """Children start in order when the one before is ready, and stop in exact reverse: 1,000 trees of up to 50 nodes."""
+    """Children start in order when the one before is ready, and stop in exact reverse: 1,000 trees of up to 50."""
     chance = random.Random(1)
 
     async def main() -> None:
@@ -79,7 +79,7 @@ def test_start_and_stop_of_random_trees_follow_the_model(request: pytest.Fixture
                 stops.insert(0, node.path)  # noqa: B023
 
             expect(model)
-            ends = [path for path in reversed(starts)]
+            ends = list(reversed(starts))
             assert starts == trace.paths(State.STARTING)
             assert readies == trace.paths(State.READY)
             assert stops == trace.paths(State.STOPPING)
