@@ -87,6 +87,17 @@ class Certificates:
         return None
 
 
+#: One for each description, for the whole process: what was read before privileges were dropped is used after it.
+_loaded: dict[Tls, Certificates] = {}
+
+
+def certificates_of(tls: Tls) -> Certificates:
+    """Return the certificates that *tls* describes, read at the first call; raises `EndpointError` as they do."""
+    if tls not in _loaded:
+        _loaded[tls] = Certificates(tls)
+    return _loaded[tls]
+
+
 def connecting_context(tls: Tls) -> ssl.SSLContext:
     """
     Return the context to connect with, as *tls* wants it; raises `EndpointError`.

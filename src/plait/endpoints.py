@@ -16,6 +16,7 @@ from plait.parameters import Fault, check_path
 from plait.values import Value
 
 if TYPE_CHECKING:
+    from plait.errors import PlaitError
     from plait.tls import Tls
 
 __all__ = ["Endpoint", "Kind", "quote"]
@@ -157,11 +158,12 @@ class Endpoint(Value):
         """Whether it speaks datagrams: ``udp``, ``udp6`` and ``unixgram``."""
         return self.kind in DATAGRAMS
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[PlaitError]:
         """
         Return what would keep it from being opened, as far as that can be known without opening or writing anything.
 
-        Each is a sentence.  Whether a port is taken cannot be known so.
+        Each is the error that opening it, or reading its certificates, would raise.  Whether another program has the
+        port cannot be known so, nor what was passed to a process that does not run yet.
         """
         from plait.inspection import inspect_endpoint
 

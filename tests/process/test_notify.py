@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from plait.process.notify import Notifier, should_daemonize
+from plait.process.notify import Notifier
+from plait.process.prepare import should_daemonize
 
 Make = Callable[[dict[str, str]], Notifier]
 

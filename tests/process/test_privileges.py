@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from plait.errors import ConfigurationError
-from plait.process.privileges import Identity, become, enter, find_identity
+from plait.process.prepare import enter
+from plait.process.privileges import Identity, become, find_identity
 
 
 def test_nothing_asked_is_nobody_to_become() -> None:

@@ -5,12 +5,19 @@ plait: look after applications: run one while writing it, check one before it is
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from plait.errors import PlaitError, UsageError
-from plait.runner.settings import nearest, parse, version
+from plait.runner.settings import Settings, nearest, parse, settings_of, version
+from plait.runner.signals import Interrupted, Signals, end_by, name_of
+
+if TYPE_CHECKING:
+    from plait.tree.application import Application
 
 HELP = """\
 usage: plait COMMAND ...
@@ -18,15 +25,24 @@ usage: plait COMMAND ...
 Look after applications.
 
   plait run     run an application in the foreground, with logs for people
-  plait check   load an application, print its tree and its settings, start nothing
+  plait check   say what would keep an application from starting; start nothing
 
   plait COMMAND --help says more; plaitd runs an application as a daemon.
 """
+RUN = "plait run [options] (-y FILE | module:attribute)"
+RUN_DOES = """\
+Run an application in the foreground, while you write it: without a pidfile, and with logs for people, which are
+coloured on a terminal and JSON anywhere else."""
+CHECK = "plait check [options of plaitd] (-y FILE | module:attribute)"
+CHECK_DOES = """\
+Load an application and say what would keep "plaitd", given the same options, from starting it here and now.  Nothing is
+started, bound or written.  Prints the tree, where it listens, and each setting; what is wrong goes to standard error,
+and the exit code is the one that plaitd would end with."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``plait``; return its exit code."""
-    command, *rest = sys.argv[1:] if arguments is None else arguments or [""]
+    command, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     if command in ("-h", "--help"):
         print(HELP, end="")
         return 0
@@ -34,57 +50,101 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(version("plait"))
         return 0
     commands: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "check": check}
+    name = f"plait {command}" if command in commands else "plait"
     try:
         if command not in commands:
-            what = f"{command}: no such command{nearest(command, list(commands))}" if command else "no command"
+            kind = "option" if command.startswith("-") else "command"
+            what = f"{command}: no such {kind}{nearest(command, list(commands))}" if command else "no command"
             raise UsageError(f"{what}: see plait --help")
-        return commands[command](rest)
+        return leave(commands[command](rest))
     except PlaitError as error:
-        print(f"plait {command}: {error}" if command in commands else f"plait: {error}", file=sys.stderr)
-        return error.exit_code
+        print(f"{name}: {error}", file=sys.stderr)
+        return leave(error.exit_code)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
+        print(f"{name}: stopped by {name_of(number)} before anything was started", file=sys.stderr)
+        return leave(0, number)
+
+
+def leave(code: int, number: int = 0) -> int:
+    """
+    Return the exit *code*, or end the process here: by SIGINT if that was the signal *number* that stopped it, or with
+    the code where a thread that the application's file began would go on for ever.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if number == signal.SIGINT and code == 0:
+        end_by(number)
+        code = 128 + number
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        os._exit(code)
+    return code
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run an application in the foreground: for the developer."""
     from plait.cli import plaitd
-    from plait.runner.runner import end_by
-    from plait.runner.signals import Interrupted, Signals
 
-    settings = parse(
-        "plait run",
-        arguments,
-        usage="plait run [options] (-y FILE | module:attribute)",
-        description="Run an application in the foreground, with logs for people: coloured on a terminal, else JSON.",
-    )
+    settings = parse("plait run", arguments, usage=RUN, description=RUN_DOES)
     with Signals() as signals:
-        try:
-            code = plaitd.run(replace(settings, pidfile=""), signals, daemonize=False, for_people=True)
-        except Interrupted:
-            code = 0
-        if signals.ends_by and code == 0:
-            end_by(signals.ends_by)
-            code = 128 + signals.ends_by
-    return code
+        code = plaitd.run(replace(settings, pidfile=""), signals, daemonize=False, for_people=True)
+        return leave(code, signals.ends_by)
 
 
 def check(arguments: Sequence[str]) -> int:
     """Load an application and say what would keep it from starting."""
-    from plait.runner.check import inspect
+    from plait.runner.check import inspect, inspect_settings, will_daemonize
     from plait.runner.loader import load
 
-    settings = parse(
-        "plait check",
-        arguments,
-        usage="plait check [options of plaitd] (-y FILE | module:attribute)",
-        description="Load an application, print its tree and its settings, start nothing, and bind and write nothing.",
-    )
-    application = load(settings)
-    print(application)
-    for endpoint in application.endpoints():
-        print(f"listens on {endpoint}")
-    for name, origin in settings.origins:
-        print(f"{name} = {getattr(settings, name)!r}  ({origin})")
-    problems = inspect(settings, application, os.environ)
+    sys.dont_write_bytecode = True  # what the application imports is only looked at
+    settings = parse("plait check", arguments, usage=CHECK, description=CHECK_DOES)
+    try:
+        application = load(settings)
+    except PlaitError as error:
+        problems = [*inspect_settings(settings, os.environ), error]
+    else:
+        problems = inspect(settings, application, os.environ)
+        print("\n".join(describe(settings, application, will_daemonize(settings, os.environ))))
     for problem in problems:
         print(f"plait check: {problem}", file=sys.stderr)
+    if not problems:
+        print("nothing would keep it from starting")
     return problems[0].exit_code if problems else 0
+
+
+def describe(settings: Settings, application: Application, is_daemon: bool) -> Iterator[str]:
+    """Yield the lines that say what would be run, and how."""
+    yield f"{application}\n"
+    endpoints = dict.fromkeys(application.endpoints())
+    yield from (f"listens on {endpoint}" for endpoint in endpoints)
+    if not endpoints:
+        yield "listens nowhere"
+    yield f"{'becomes a daemon' if is_daemon else 'stays in the foreground'}\n"
+    rows = [
+        (item.name, show(item.name, settings, application, is_daemon), origins.get(item.name, "default"))
+        for origins in [dict(settings.origins)]
+        for item in settings_of("plaitd")
+        if item.name not in ("target", "python") or item.name in origins
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    yield from (f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for name, value, origin in rows)
+    yield ""
+
+
+def show(name: str, settings: Settings, application: Application, is_daemon: bool) -> str:
+    """Return what the setting *name* comes to, as a person would write it."""
+    value = getattr(settings, name)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name == "logfile":
+        return value or ("plaitd.log" if is_daemon else "- (standard output)")
+    if name == "log_format":
+        return "text" if value == "auto" else value
+    if name == "umask":
+        return "unchanged" if value is None and not is_daemon else f"{0o077 if value is None else value:03o}"
+    if name == "stop_timeout":
+        seconds = application.stop_timeout if value is None else value
+        return "no limit" if seconds is None else f"{seconds:g} s"
+    if name in ("uid", "gid"):
+        return value or "unchanged"
+    return value or "none"

@@ -6,32 +6,51 @@ plaitd: run an application, as a daemon or in the foreground.
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
 
-from plait.errors import PlaitError
-from plait.process.notify import should_daemonize
-from plait.process.prepare import prepare
-from plait.runner.house import open_house
-from plait.runner.loader import load
-from plait.runner.runner import end_by, loop_factory
-from plait.runner.settings import Settings, parse
-from plait.runner.signals import Interrupted, Signals, name_of
+if TYPE_CHECKING:
+    import asyncio
+
+    from plait.process.prepare import Prepared
+    from plait.runner.logs import Logs, LogSettings
+    from plait.runner.settings import Settings
+    from plait.runner.signals import Signals
+    from plait.tree.application import Application
 
 USAGE = "plaitd [options] (-y FILE | module:attribute)"
 DESCRIPTION = "Run an application as a daemon: returns when it is ready, or says why it is not."
 
+log = logging.getLogger("plait")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``plaitd``; return its exit code."""
+    # What a program imports stays for good: looking for garbage among it would cost a tenth of the start.  `House.run`
+    # puts it out of the collector's sight, and turns the collector on again.
+    gc.disable()
+    try:
+        return _main(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        gc.enable()
+
+
+def _main(arguments: Sequence[str]) -> int:
+    from plait.errors import PlaitError
+    from plait.process.prepare import should_daemonize
+    from plait.runner.settings import parse
+    from plait.runner.signals import Interrupted, Signals, end_by, name_of
+
     with Signals() as signals:
         try:
-            given = sys.argv[1:] if arguments is None else arguments
-            settings = parse("plaitd", given, usage=USAGE, description=DESCRIPTION)
-            code = run(
-                settings, signals, daemonize=should_daemonize(settings.asked_to_daemonize(), os.environ, os.getpid())
-            )
+            settings = parse("plaitd", arguments, usage=USAGE, description=DESCRIPTION)
+            daemonize = should_daemonize(settings.asked_to_daemonize(), os.environ, os.getpid())
+            code = run(settings, signals, daemonize=daemonize)
         except PlaitError as error:
             print(f"plaitd: {error}", file=sys.stderr)
             code = error.exit_code
@@ -46,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bool = False) -> int:
     """Run what *settings* name; the steps are those of the design, in its order."""
+    from plait.process.prepare import prepare
+    from plait.runner.loader import load
+    from plait.runner.runner import loop_factory
+
     log_settings = settings.log(is_daemon=daemonize)
     make_loop = loop_factory(settings.reactor)
     with signals.raised():
@@ -59,3 +82,84 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
         open_house(prepared, log_settings, for_people=for_people) as house,
     ):
         return house.run(application, signals, make_loop, stop_timeout=settings.stop_timeout)
+
+
+def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = False) -> House:
+    """Open the logs of a prepared process, as the user that it has become."""
+    from plait.errors import PlaitError
+    from plait.runner.logs import open_logs
+    from plait.tree.service import current_path
+
+    try:
+        logs = open_logs(settings, for_people=for_people, path_of=current_path)
+    except PlaitError as error:
+        prepared.failed(str(error), error.exit_code)
+        raise
+    if prepared.is_daemon:
+        logs.capture_streams()
+    return House(prepared, logs)
+
+
+class House:
+    """A prepared process with open logs: runs an application, then puts everything away."""
+
+    def __init__(self, prepared: Prepared, logs: Logs) -> None:
+        self._prepared = prepared
+        self._logs = logs
+
+    def run(
+        self,
+        application: Application,
+        signals: Signals,
+        make_loop: Callable[[], asyncio.AbstractEventLoop],
+        *,
+        stop_timeout: float | None = None,
+    ) -> int:
+        """Run *application* to its end; return the exit code, or end the process if something still runs."""
+        from plait.runner.runner import Runner
+        from plait.runner.settings import version
+        from plait.runner.signals import end_by
+
+        runner = Runner(
+            application,
+            signals=signals,
+            make_loop=make_loop,
+            sockets=self._prepared.sockets,
+            starter=self._prepared,
+            stop_timeout=stop_timeout,
+            reopen=self._logs.reopen,
+            leave=self.close,
+        )
+        log.info("%s runs %s", version("plaitd"), application.name, extra={"pid": os.getpid()})
+        # All that was loaded stays for good: out of the garbage collector's sight, it costs nothing any more, neither
+        # now nor at the end.
+        gc.freeze()
+        gc.enable()
+        code = runner.run()
+        by_force = runner.must_end_now()
+        problem = self._prepared.close()
+        if problem:
+            log.warning("%s", problem)
+        level = logging.INFO if code == 0 else logging.CRITICAL
+        log.log(level, "ended: %s: exit status %d", runner.why(), code)
+        if by_force:
+            self._logs.close()
+            if signals.ends_by and code == 0:
+                end_by(signals.ends_by)
+            os._exit(code)
+        return code
+
+    def close(self) -> None:
+        """Put everything away at once."""
+        self._prepared.close()
+        self._logs.close()
+
+    def __enter__(self) -> House:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            log.critical("ended: a fault of plaitd itself", exc_info=error)
+        self._logs.close()

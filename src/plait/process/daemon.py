@@ -145,15 +145,6 @@ def detach(keep: Collection[int] = ()) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def fill_standard_streams() -> None:
-    """Put /dev/null where a standard stream is closed: the next file opened would else become standard output."""
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
-
-
 def _wait(
     heard: int, log_name: str, child: int, waiting: int, mask: set[signal.Signals | int], on_death: Callable[[], object]
 ) -> NoReturn:

@@ -16,19 +16,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping, MutableMapping
-
-
-def should_daemonize(asked: bool | None, environ: Mapping[str, str], pid: int) -> bool:
-    """
-    Say whether to become a daemon: what was *asked* for, and if nothing was, yes, as twistd does.
-
-    Not so under systemd with ``Type=notify``, under s6, or as process 1 of a container: they watch the process that
-    they started, and a fork would look like its end.
-    """
-    if asked is not None:
-        return asked
-    return pid != 1 and not environ.get("NOTIFY_SOCKET") and not environ.get("PLAIT_NOTIFY_FD")
+from collections.abc import MutableMapping
 
 
 class Notifier:

@@ -125,6 +125,34 @@ class Pidfile:
         return problem
 
 
+def inspect_pidfile(path: str, shown: str = "") -> None:
+    """
+    Raise the `CannotCreate` that `Pidfile.lock` would raise, as far as it can be known without making or locking it.
+
+    That a plaitd runs and holds it is no problem of the place: it may be the one that is to be stopped first.
+    """
+    from plait.access import look
+
+    shown = shown or path
+    try:
+        status = look(path, os.R_OK | os.W_OK)
+        if status is not None:
+            _refuse_irregular(shown, status)
+            if not _is_held(path):
+                _refuse_planted(shown, status)
+    except OSError as error:
+        raise CannotCreate(f"{shown}: {_explain(path, error)}") from error
+
+
+def _is_held(path: str) -> bool:
+    """Say whether somebody has locked the file at *path*, without a moment in which a starter finds it locked by us."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        return _is_marked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _open(path: str) -> int:
     """Return a descriptor of the file at *path*, new or old, or -1 if it came or went meanwhile; raises OSError."""
     # O_NONBLOCK and O_NOCTTY: a FIFO or a terminal that somebody put there must not hold us.
@@ -156,8 +184,9 @@ def _explain(path: str, error: OSError) -> str:
         return f"is a directory: {ELSEWHERE}"
     if error.errno == errno.ENXIO:
         return f"is not a regular file: {ELSEWHERE}"
-    if error.errno == errno.ENOENT:
-        return f"cannot be written (there is no directory {os.path.dirname(path)}): make it, or {ELSEWHERE}"
+    folder = os.path.dirname(path)
+    if error.errno == errno.ENOENT and not os.path.isdir(folder):  # in /proc it says so of the file
+        return f"cannot be written (there is no directory {folder}): make it, or {ELSEWHERE}"
     return f"cannot be written ({error.strerror}): {ELSEWHERE}"
 
 

@@ -5,21 +5,37 @@ The order of preparation, on one page.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from plait.errors import ConfigurationError, PlaitError
-from plait.process.daemon import Parent, detach, fill_standard_streams, fork_daemon, refuse_threads
-from plait.process.notify import Notifier
 from plait.process.pidfile import Pidfile
-from plait.process.privileges import become, enter, find_identity
 from plait.sockets import Sockets
 from plait.values import Value
 
 if TYPE_CHECKING:
     from plait.endpoints import Endpoint
+    from plait.process.daemon import Parent
+    from plait.process.notify import Notifier
+    from plait.process.privileges import Identity
+
+
+#: The variables by which a manager says that it wants to hear of us: systemd, s6.
+MANAGERS = ("NOTIFY_SOCKET", "PLAIT_NOTIFY_FD")
+
+
+def should_daemonize(asked: bool | None, environ: Mapping[str, str], pid: int) -> bool:
+    """
+    Say whether to become a daemon: what was *asked* for, and if nothing was, yes, as twistd does.
+
+    Not so under systemd with ``Type=notify``, under s6, or as process 1 of a container: they watch the process that
+    they started, and a fork would look like its end.
+    """
+    if asked is not None:
+        return asked
+    return pid != 1 and not any(environ.get(name) for name in MANAGERS)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,7 +64,7 @@ class Prepared:
     Leaving it as a context manager closes it, and tells a parent that still waits of the exception that it is left by.
     """
 
-    def __init__(self, notifier: Notifier, sockets: Sockets) -> None:
+    def __init__(self, notifier: Notifier | None, sockets: Sockets) -> None:
         self.sockets = sockets
         self.pidfile: Pidfile | None = None
         self._notifier = notifier
@@ -61,7 +77,8 @@ class Prepared:
 
     def ready(self) -> None:
         """Tell whoever started us, once: the waiting parent (which exits 0), systemd, s6."""
-        self._notifier.ready()
+        if self._notifier is not None:
+            self._notifier.ready()
         if self._parent is not None:
             self._parent.ready()
 
@@ -76,11 +93,13 @@ class Prepared:
 
     def stopping(self) -> None:
         """Tell systemd, once, that the stop began."""
-        self._notifier.stopping()
+        if self._notifier is not None:
+            self._notifier.stopping()
 
     def status(self, text: str) -> None:
         """Tell systemd in one line what is being done."""
-        self._notifier.status(text)
+        if self._notifier is not None:
+            self._notifier.status(text)
 
     def close(self) -> str:
         """
@@ -89,7 +108,8 @@ class Prepared:
         Returns a sentence for the log when the pidfile could not be removed, and an empty text otherwise.
         """
         self.sockets.close_all()
-        self._notifier.close()
+        if self._notifier is not None:
+            self._notifier.close()
         return self.pidfile.remove() if self.pidfile is not None else ""
 
     def __enter__(self) -> Prepared:
@@ -123,11 +143,13 @@ def prepare(
     fill_standard_streams()
     # What systemd and s6 passed is taken before there can be a child to inherit it.
     systemd = _take_systemd(environ)
-    prepared = Prepared(Notifier(environ), Sockets(systemd=systemd))
+    prepared = Prepared(_find_manager(environ), Sockets(systemd=systemd))
     try:
         # What can be found out is found out before anything is touched.
-        identity = find_identity(settings.uid, settings.gid)
+        identity = _find_identity(settings)
         if settings.daemonize:
+            from plait.process.daemon import detach, fork_daemon, refuse_threads
+
             refuse_threads()
         # 1. Paths mean what they meant where they were typed: resolved before the directory changes.
         path = os.path.abspath(settings.pidfile) if settings.pidfile else ""
@@ -139,7 +161,12 @@ def prepare(
         if path:
             prepared.pidfile = Pidfile.lock(path, settings.pidfile)
         # 3. Sockets while this process still may bind low ports, and can still say on the terminal what is wrong.
+        #    Private keys too: later this process may not be allowed to read them.
         for endpoint in endpoints:
+            if endpoint.tls is not None:
+                from plait.certificates import certificates_of
+
+                certificates_of(endpoint.tls)
             prepared.sockets.open(endpoint)
         # 4. Away from the terminal.  From here on everything is said through the parent.
         if settings.daemonize:
@@ -150,6 +177,8 @@ def prepare(
                 prepared.pidfile.write()
         # 6. The last thing that needs the old user has been done.
         if identity is not None:
+            from plait.process.privileges import become
+
             become(identity)
     except BaseException as error:
         if prepared.is_daemon:
@@ -157,6 +186,22 @@ def prepare(
         prepared.close()
         raise
     return prepared
+
+
+def _find_manager(environ: MutableMapping[str, str]) -> Notifier | None:
+    if not any(environ.get(name) for name in MANAGERS):
+        return None
+    from plait.process.notify import Notifier
+
+    return Notifier(environ)
+
+
+def _find_identity(settings: ProcessSettings) -> Identity | None:
+    if not (settings.uid or settings.gid):
+        return None
+    from plait.process.privileges import find_identity
+
+    return find_identity(settings.uid, settings.gid)
 
 
 def _take_systemd(environ: MutableMapping[str, str]) -> list[tuple[str, int]]:
@@ -191,3 +236,24 @@ def _explain(error: BaseException) -> tuple[str, int]:
         return "".join(traceback.format_exception(error)).rstrip(), 70
     except Exception:  # the new user cannot read where Python is installed
         return f"{type(error).__name__}: {error}", 70
+
+
+def fill_standard_streams() -> None:
+    """Put /dev/null where a standard stream is closed: the next file opened would else become standard output."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
+
+
+def enter(rundir: str, umask: int | None) -> None:
+    """Change to *rundir* and set *umask*, unless it is None; raises `ConfigurationError`."""
+    try:
+        os.chdir(rundir)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{rundir}: cannot be entered ({error.strerror}): make it, or give another --rundir"
+        ) from error
+    if umask is not None:
+        os.umask(umask)

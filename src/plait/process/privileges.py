@@ -139,15 +139,3 @@ def _verify(identity: Identity, uids: set[int], gids: set[int]) -> None:
         raise PrivilegeError(
             f"{identity.shown}: the way back is open ({name} works): take CAP_SETUID and CAP_SETGID from it"
         )
-
-
-def enter(rundir: str, umask: int | None) -> None:
-    """Change to *rundir* and set *umask*, unless it is None; raises `ConfigurationError`."""
-    try:
-        os.chdir(rundir)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{rundir}: cannot be entered ({error.strerror}): make it, or give another --rundir"
-        ) from error
-    if umask is not None:
-        os.umask(umask)

@@ -53,7 +53,8 @@ class Text:
             stamp = self._stamp
             if not 0.0 <= record.created - stamp[0] < 1.0:
                 stamp = self._new_stamp(record.created // 1)
-            message = record.getMessage()
+            # Anything but text, which raises in the next line, is for the careful way.
+            message = record.msg if type(record) is LogRecord and not record.args else record.getMessage()
             if not message.isprintable():
                 return self._careful(record, path)
             values, names = record.__dict__, self._names

@@ -53,8 +53,10 @@ class JSONLines:
         try:
             created = record.created
             stamp = self._stamp
-            if not 0.0 <= created - stamp[0] < 1.0:
+            part = created - stamp[0]
+            if not 0.0 <= part < 1.0:
                 stamp = self._new_stamp(created // 1)
+                part = created - stamp[0]
             values, names = record.__dict__, self._names
             fields = "}\n"
             for name in reversed(values):
@@ -70,8 +72,9 @@ class JSONLines:
                     value = encode(value)
                 fields = f"{names[name]}{value}{fields}"
             head = self._heads[record.levelno, record.name, path]
-            micro = "%06d" % ((created - stamp[0]) * 1e6)  # noqa: UP031 - half the time of :06d and int()
-            line = f"{stamp[1]}{micro}{head}{quote(record.getMessage())}{fields}"
+            message = record.msg if type(record) is LogRecord and not record.args else record.getMessage()
+            micro = "%06d" % (part * 1e6)  # noqa: UP031 - half the time of :06d and int()
+            line = f"{stamp[1]}{micro}{head}{quote(message)}{fields}"
             return line.encode() if line.isascii() else _safe(line)
         except Exception:
             return self._careful(record, path)

@@ -45,7 +45,7 @@ def load_file(path: str) -> Application:
             source = file.read()
         code = compile(source, path, "exec", dont_inherit=True)
     except SyntaxError as error:
-        raise ConfigurationError(f"{path}:{error.lineno}: {error.msg}: correct the file") from error
+        raise _misspelt(path, error) from error
     except OSError as error:
         raise ConfigurationError(
             f"{path}: cannot be read ({error.strerror}): give the path of a Python file"
@@ -57,8 +57,6 @@ def load_file(path: str) -> Application:
     sys.modules[name] = module
     try:
         exec(code, module.__dict__)  # noqa: S102 - running that file is what was asked for
-    except ConfigurationError as error:
-        raise _said_where(error, path) from error
     except (Exception, SystemExit) as error:
         raise _failed(path, error) from error
     if VARIABLE not in module.__dict__:
@@ -69,10 +67,11 @@ def load_file(path: str) -> Application:
 
 def load_name(target: str) -> Application:
     """Import *target*, written ``module:attribute``, and return the `Application` found there."""
-    module_name, colon, attribute = target.partition(":")
-    if not colon or not module_name or not attribute:
-        hint = f": did you mean -y {target}?" if target.endswith(".py") else ""
-        raise ConfigurationError(f"{target}: wanted module:attribute, such as shop:application{hint}")
+    module_name, _, attribute = target.partition(":")
+    if module_name.endswith(".py") or "/" in module_name:
+        raise ConfigurationError(f"{target}: wanted module:attribute: for a file give -y {module_name}")
+    if not all(part.isidentifier() for part in f"{module_name}.{attribute}".split(".")):
+        raise ConfigurationError(f"{target}: wanted module:attribute, such as shop:application")
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # what lies where it was started can be named
     import importlib
@@ -85,10 +84,6 @@ def load_name(target: str) -> Application:
                 f"{target}: there is no module {error.name!r} here: look at the name, or change to its folder"
             ) from error
         raise _failed(module_name, error) from error
-    except SyntaxError as error:
-        raise ConfigurationError(f"{error.filename}:{error.lineno}: {error.msg}: correct the file") from error
-    except ConfigurationError as error:
-        raise _said_where(error, module_name) from error
     except (Exception, SystemExit) as error:
         raise _failed(module_name, error) from error
     for part in attribute.split("."):
@@ -107,35 +102,49 @@ def to_application(found: Any, where: str, name: str) -> Application:
     if callable(found) and not isinstance(found, Service | type):
         try:
             found = found()
-        except ConfigurationError as error:
-            raise _said_where(error, where) from error
         except (Exception, SystemExit) as error:
             raise _failed(where, error) from error
     if isinstance(found, Application):
         return found
     if isinstance(found, Service):
         return Application(found.name, [found])
+    if isinstance(found, types.CoroutineType):
+        found.close()  # it would be complained about, once more and in other words
     raise ConfigurationError(f"{where}: is {_article(found)}, not an Application: make it a plait.Application")
 
 
 def _failed(where: str, error: BaseException) -> ConfigurationError:
-    """Tell an error of people's code by the innermost line of it that is theirs."""
-    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    place = where
-    trace = error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if not name.startswith((own, "<frozen", sys.base_prefix)) or "site-packages" in name:
-            place = f"{name}:{trace.tb_lineno}"
-        trace = trace.tb_next
+    """Tell an error of people's code by the innermost line that is theirs, or by *where* it was met."""
+    if isinstance(error, SyntaxError) and error.filename and os.path.isfile(error.filename):
+        return _misspelt(error.filename, error)
+    place = _find_line(error) or where
+    if isinstance(error, ConfigurationError):
+        return type(error)(f"{place}: {error}")  # plait's own words about a value there
+    if isinstance(error, SystemExit):
+        return ConfigurationError(f"{place}: ends by sys.exit({error.code!r}): take that out, plaitd does the rest")
     return ConfigurationError(f"{place}: {describe(error)}: correct it, then start again")
 
 
-def _said_where(error: ConfigurationError, where: str) -> ConfigurationError:
-    """Put the line of the file before what plait itself said about a value in it."""
-    failure = _failed(where, error)
-    place = str(failure).partition(f": {type(error).__name__}")[0]
-    return type(error)(f"{place}: {error}")
+def _misspelt(path: str, error: SyntaxError) -> ConfigurationError:
+    line = f"{path}:{error.lineno}" if error.lineno else path
+    return ConfigurationError(f"{line}: {error.msg}: correct the file")
+
+
+def _find_line(error: BaseException) -> str:
+    """Return the innermost line that *error* went through: in people's own files, or else in a library's."""
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+    # The packages that are installed lie below the standard library; "<" begins the name of what is generated.
+    standard = (os.path.dirname(os.__file__) + os.sep, "<")
+    own = library = ""
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if "-packages" + os.sep in name and not name.startswith(ours):
+            library = f"{name}:{trace.tb_lineno}"
+        elif not name.startswith((ours, *standard)):
+            own = f"{name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return own or library
 
 
 def _module_name(path: str) -> str:

@@ -107,8 +107,10 @@ class LineHandler(logging.Handler):
         super().__init__()
         self.place = name
         self.lost = 0
-        self._format = format
+        # Bound here once: calling an object costs more than calling its method.
+        self._format: Format = format.__call__  # type: ignore[operator]  # every callable has one
         self._sink = sink
+        self._write = sink.write
         self._path_of = path_of
         self._reason = ""
 
@@ -131,10 +133,10 @@ class LineHandler(logging.Handler):
         with self.lock:  # type: ignore[union-attr]  # each handler has one from its __init__ on
             try:
                 if self.lost:
-                    self._sink.write(self._own_record(logging.WARNING, self._loss()) + data)
+                    self._write(self._own_record(logging.WARNING, self._loss()) + data)
                     self.lost = 0
                 else:
-                    self._sink.write(data)
+                    self._write(data)
             except OSError as error:
                 self._count(error)
         return True

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, PlaitError
 from plait.events import Event, State, StateChanged, describe
-from plait.runner.signals import STOPPING, Signals, end_by, name_of
+from plait.runner.signals import STOPPING, Signals, name_of
 from plait.tree.application import Application
 from plait.tree.tree import Tree
 
@@ -313,4 +313,4 @@ def run(application: Application, *, reactor: str = "auto", stop_timeout: float 
         raise SystemExit(code)
 
 
-__all__ = ["Runner", "Starter", "end_by", "loop_factory", "run"]
+__all__ = ["Runner", "Starter", "loop_factory", "run"]

@@ -105,6 +105,16 @@ class Application(Group):
 
     stop_timeout: float | None = field(default=30.0, kw_only=True)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        seen = set()
+        for endpoint in self.endpoints():
+            if endpoint in seen:
+                raise ConfigurationError(
+                    f"{self.name}: two services listen on {endpoint}: give one of them another, or make them one"
+                )
+            seen.add(endpoint)
+
 
 def draw(group: Group, note: Any = None) -> str:
     """Return a picture of *group* in lines; ``note(path)`` may say something about each service."""

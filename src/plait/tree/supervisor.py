@@ -246,8 +246,9 @@ class Supervisor:
             error = asyncio.CancelledError(f"{child.path}: cancelled by somebody who is not its supervisor")
         if isinstance(error, StopApplication):
             child.move(State.DONE)
-            self.set_over(child)
+            # Before the tree hears that this was perhaps the last one: the first reason counts.
             self.tree.stop_soon(error.reason or f"asked by {child.path}", error.exit_code)
+            self.set_over(child)
         elif error is not None:
             self._failed(child, error)
         elif child.doomed or self.final is not None or not should_restart(child.service.restart, failed=False):

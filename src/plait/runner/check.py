@@ -1,0 +1,193 @@
+"""
+What would keep an application from starting.
+
+The steps of a start are gone through in their order, by a child that goes where the start would go and becomes whom it
+would become; those that bind, write or fork only look.  So each problem has the words and the exit code of the start.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import pickle
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NoReturn
+
+from plait.access import look
+from plait.errors import CannotCreate, PlaitError
+from plait.events import describe
+from plait.inspection import inspect_binding, inspect_certificates
+from plait.process.daemon import refuse_threads
+from plait.process.pidfile import inspect_pidfile
+from plait.process.prepare import enter, should_daemonize
+from plait.process.privileges import Identity, become, find_identity
+from plait.runner.runner import loop_factory
+from plait.runner.sinks import STREAMS, _problem_of
+
+if TYPE_CHECKING:
+    from plait.endpoints import Endpoint
+    from plait.runner.settings import Settings
+    from plait.tree.application import Application
+
+#: The child keeps its pipe above: descriptors below have the numbers that a starter passes, and that endpoints name.
+PASSED = 100
+
+
+def inspect(settings: Settings, application: Application, environ: Mapping[str, str]) -> list[PlaitError]:
+    """
+    Return an error for each thing that would keep *application* from starting, from here, as *settings* say.
+
+    They are what a start would raise, in its order; the first is what it would end with.  Nothing is bound or written,
+    and this process stays where and who it is.  It cannot be known what only binding tells, whether another program has
+    a port or answers at a unix socket, nor what the services do in their lives.  That a plaitd runs and holds the
+    pidfile is not a problem: it may be the one that is to be stopped first.
+    """
+    problems = inspect_settings(settings, environ)
+    daemonizes = will_daemonize(settings, environ)
+    passed: list[tuple[str, int]] = []
+    if "LISTEN_FDS" in environ:
+        from plait.passed_sockets import take_systemd
+
+        with noting(problems):
+            passed = take_systemd(dict(environ))
+    endpoints = application.endpoints()
+    if any(endpoint.tls is not None for endpoint in endpoints):
+        import plait.certificate_directory  # noqa: F401 - for the child, whose user may not be able to read it
+    identity: Identity | None = None
+    known = len(problems)
+    with noting(problems):
+        identity = find_identity(settings.uid, settings.gid)
+    is_known = len(problems) == known
+    if daemonizes:
+        with noting(problems):
+            refuse_threads()
+
+    log = ""
+    with suppress(PlaitError):  # noted above
+        log = settings.log(is_daemon=daemonizes).file
+
+    def rehearse() -> Iterator[PlaitError]:
+        is_there = yield from rehearse_preparation(settings, endpoints, passed)
+        if is_known:
+            yield from rehearse_life(identity, endpoints if is_there else (), log)
+
+    return problems + run_in_child(rehearse)
+
+
+def inspect_settings(settings: Settings, environ: Mapping[str, str]) -> list[PlaitError]:
+    """Return what would keep anything from starting with *settings*, before an application is loaded."""
+    problems: list[PlaitError] = []
+    with noting(problems):
+        settings.asked_to_daemonize()
+    with noting(problems):
+        settings.log(is_daemon=will_daemonize(settings, environ))
+    with noting(problems):
+        loop_factory(settings.reactor)
+    return problems
+
+
+def will_daemonize(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Say whether a start from here would become a daemon; no if the settings contradict each other."""
+    try:
+        return should_daemonize(settings.asked_to_daemonize(), environ, os.getpid())
+    except PlaitError:
+        return False
+
+
+@contextmanager
+def noting(problems: list[PlaitError]) -> Iterator[None]:
+    """Add what is raised inside to *problems*, and go on behind it."""
+    try:
+        yield
+    except PlaitError as error:
+        problems.append(error)
+
+
+# In the child -------------------------------------------------------------------------------------------------------
+
+
+def rehearse_preparation(
+    settings: Settings, endpoints: Iterable[Endpoint], passed: list[tuple[str, int]]
+) -> Generator[PlaitError, None, bool]:
+    """Yield what would be raised before the fork; return whether the folder of the run could be entered."""
+    problems: list[PlaitError] = []
+    path = os.path.abspath(settings.pidfile) if settings.pidfile else ""
+    with noting(problems):
+        enter(settings.rundir, None)
+    is_there = not problems
+    if path:
+        with noting(problems):
+            inspect_pidfile(path, settings.pidfile)
+    yield from problems
+    opened: list[Endpoint] = []
+    # In another folder, what is relative to it would say nothing.
+    for endpoint in endpoints if is_there else ():
+        if endpoint not in opened:
+            refused = inspect_binding(endpoint, opened, passed)
+            yield from refused
+            opened += [] if refused else [endpoint]
+    return is_there
+
+
+def rehearse_life(identity: Identity | None, endpoints: Iterable[Endpoint], log: str) -> Iterator[PlaitError]:
+    """Yield what would be raised from the change of the user on, which this process goes through."""
+    if identity is not None:
+        try:
+            become(identity)
+        except PlaitError as error:
+            yield error
+            return  # the rest is about somebody else's rights
+    for endpoint in endpoints:
+        yield from inspect_certificates(endpoint)
+    if log not in STREAMS:
+        problem = find_log_problem(log)
+        if problem:
+            yield CannotCreate(f"{log}: cannot be written ({problem}): give another place with --logfile")
+
+
+def find_log_problem(path: str) -> str:
+    """Return why the log at *path* could not be opened, as `plait.runner.sinks.open_log_file` says it, or nothing."""
+    try:
+        status = look(path, os.W_OK, makes=True)
+    except OSError as error:
+        if error.errno == errno.ELOOP and os.path.islink(path):
+            return "it is a symbolic link"
+        return "it is not a file" if error.errno == errno.ENXIO else str(error.strerror)
+    return "" if status is None else _problem_of(status)
+
+
+def run_in_child(steps: Callable[[], Iterable[PlaitError]]) -> list[PlaitError]:
+    """Return the errors that *steps* yields in a child of this process, which may do to itself what it likes."""
+    heard, said = os.pipe()
+    with warnings.catch_warnings():
+        # Other threads are lost in the child, and with them the locks that they hold; it takes none of theirs.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        os.close(heard)
+        _be_child(steps, said)
+    os.close(said)
+    with open(heard, "rb") as file:
+        told = file.read()
+    with suppress(ChildProcessError):  # whoever started us may have told the system to forget children
+        os.waitpid(child, 0)
+    problems: list[PlaitError] = pickle.loads(told)
+    return problems
+
+
+def _be_child(steps: Callable[[], Iterable[PlaitError]], said: int) -> NoReturn:
+    problems: list[PlaitError] = []
+    try:
+        pipe = fcntl.fcntl(said, fcntl.F_DUPFD_CLOEXEC, PASSED)
+        os.close(said)
+        try:
+            problems.extend(steps())
+        except Exception as error:
+            problems.append(PlaitError(f"the check could not be finished ({describe(error)}): report it as a bug"))
+        with open(pipe, "wb") as file:
+            file.write(pickle.dumps(problems))
+    finally:
+        os._exit(0)
