@@ -30,10 +30,10 @@ IPV6_ADDRESSES = "/proc/net/if_inet6"
 
 def inspect_endpoint(endpoint: Endpoint) -> list[PlaitError]:
     """Return an error for each thing that would keep *endpoint* from being opened or connected by this user."""
-    problems: list[PlaitError] = []
+    problems: list[PlaitError] = [*inspect_certificates(endpoint)]
     if not endpoint.connects and endpoint.kind not in ("systemd", "fd"):
         problems += inspect_binding(endpoint)
-    return [*problems, *inspect_certificates(endpoint)]
+    return problems
 
 
 def inspect_certificates(endpoint: Endpoint) -> list[EndpointError]:

@@ -354,9 +354,14 @@ def test_a_handler_that_does_not_read_is_ended_when_the_other_end_has_closed(tmp
         async with Broker(tmp_path).there() as broker, keeping(Connection(broker.endpoint, follow, drain=3)) as tree:
             trace = Trace(tree)
             await asyncio.sleep(10)
+            link = tree.find("shop/follow").value
+            assert link.is_connected
             await broker.cut()
-            await asyncio.sleep(10)
+            await asyncio.sleep(1)
+            assert not link.is_connected  # nobody gets it any more, although the handler has not let go of it
+            await asyncio.sleep(9)
             assert ended == pytest.approx([13])
+            assert link.is_connected
             assert len(broker.arrivals) == 2
             assert [event.why for event in of(trace, Disconnected)] == ["closed by the other end"]
 

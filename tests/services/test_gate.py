@@ -288,3 +288,44 @@ def test_a_slow_answer_opens_for_all() -> None:
     clients.is_there = lambda time: time > 4
     run(main())
     assert max(clients.through.values()) < 6
+
+
+def test_a_client_that_is_stopped_as_it_is_let_through_hands_its_turn_on() -> None:
+    """Between being let through and trying, a stopped client passes the turn to the next one at once."""
+
+    async def main() -> None:
+        with gate_to("broker") as gate:
+            first, second, third = (asyncio.create_task(clients.client(number, 0.0)) for number in range(3))
+            await asyncio.sleep(0)
+            while len(gate._queue) < 2:
+                await asyncio.sleep(0)
+            gate.gave_up(next(iter(gate._under_way)))  # the first one's attempt ends; the second is let through ...
+            second.cancel()  # ... and stopped before it could do anything
+            await asyncio.sleep(0.5)
+            assert 2 in clients.through
+            for task in (first, third):
+                task.cancel()
+            await asyncio.wait([first, second, third])
+
+    clients = Clients(lambda _: True)
+    run(main())
+
+
+def test_the_wait_of_a_client_that_is_stopped_is_not_the_wait_of_the_others() -> None:
+    """Each probe waits as its own policy says; when it is stopped, the next one's counts."""
+
+    async def main() -> None:
+        slow = Backoff(base=1000, cap=1000, jitter=0, immediate=False)
+        patient = asyncio.create_task(clients.client(1, 0.0, slow))
+        await asyncio.sleep(1)  # it has failed, and waits
+        quick = asyncio.create_task(clients.client(2, 0.0))
+        await asyncio.sleep(1)
+        assert len(clients.attempts) == 1
+        patient.cancel()
+        await asyncio.sleep(1)
+        assert 2 in clients.through
+        quick.cancel()
+        await asyncio.wait([patient, quick])
+
+    clients = Clients(lambda time: time > 0.5)
+    run(main())

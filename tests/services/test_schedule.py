@@ -527,7 +527,8 @@ def test_what_has_ended_is_not_kept_until_it_would_have_been_due() -> None:
     """A thousand restarts of a service that is due in a day leave no thousand entries behind."""
 
     async def main() -> None:
-        async with running(Application("shop", [Periodic(86_400, nothing, name="p", at_once=False)])) as tree:
+        services = [Periodic(86_400, nothing, name=name, at_once=False) for name in ("p", "q")]
+        async with running(Application("shop", services)) as tree:
             for _ in range(1000):
                 await tree.restart("shop/p")
             (shared,) = clock._clocks.values()

@@ -12,7 +12,7 @@ import fcntl
 import os
 import pickle
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
@@ -47,15 +47,16 @@ def inspect(settings: Settings, application: Application, environ: Mapping[str, 
     """
     problems = inspect_settings(settings, environ)
     daemonizes = will_daemonize(settings, environ)
+    try:
+        log = settings.log(is_daemon=daemonizes).file
+    except PlaitError:
+        return problems  # it is among them; what was meant, or where we are, is not known
     passed: list[tuple[str, int]] = []
     if "LISTEN_FDS" in environ:
         from plait.passed_sockets import take_systemd
 
         with noting(problems):
             passed = take_systemd(dict(environ))
-    endpoints = application.endpoints()
-    if any(endpoint.tls is not None for endpoint in endpoints):
-        import plait.certificate_directory  # noqa: F401 - for the child, whose user may not be able to read it
     identity: Identity | None = None
     known = len(problems)
     with noting(problems):
@@ -65,14 +66,10 @@ def inspect(settings: Settings, application: Application, environ: Mapping[str, 
         with noting(problems):
             refuse_threads()
 
-    log = ""
-    with suppress(PlaitError):  # noted above
-        log = settings.log(is_daemon=daemonizes).file
-
     def rehearse() -> Iterator[PlaitError]:
-        is_there = yield from rehearse_preparation(settings, endpoints, passed)
+        yield from rehearse_as_we_are(settings, application.endpoints(), passed)
         if is_known:
-            yield from rehearse_life(identity, endpoints if is_there else (), log)
+            yield from rehearse_as(identity, log)
 
     return problems + run_in_child(rehearse)
 
@@ -109,10 +106,10 @@ def noting(problems: list[PlaitError]) -> Iterator[None]:
 # In the child -------------------------------------------------------------------------------------------------------
 
 
-def rehearse_preparation(
+def rehearse_as_we_are(
     settings: Settings, endpoints: Iterable[Endpoint], passed: list[tuple[str, int]]
-) -> Generator[PlaitError, None, bool]:
-    """Yield what would be raised before the fork; return whether the folder of the run could be entered."""
+) -> Iterator[PlaitError]:
+    """Yield what would be raised before the fork."""
     problems: list[PlaitError] = []
     path = os.path.abspath(settings.pidfile) if settings.pidfile else ""
     with noting(problems):
@@ -125,14 +122,15 @@ def rehearse_preparation(
     opened: list[Endpoint] = []
     # In another folder, what is relative to it would say nothing.
     for endpoint in endpoints if is_there else ():
-        if endpoint not in opened:
-            refused = inspect_binding(endpoint, opened, passed)
-            yield from refused
-            opened += [] if refused else [endpoint]
-    return is_there
+        if endpoint in opened:
+            continue
+        yield from inspect_certificates(endpoint)
+        refused = inspect_binding(endpoint, opened, passed)
+        yield from refused
+        opened += [] if refused else [endpoint]
 
 
-def rehearse_life(identity: Identity | None, endpoints: Iterable[Endpoint], log: str) -> Iterator[PlaitError]:
+def rehearse_as(identity: Identity | None, log: str) -> Iterator[PlaitError]:
     """Yield what would be raised from the change of the user on, which this process goes through."""
     if identity is not None:
         try:
@@ -140,8 +138,6 @@ def rehearse_life(identity: Identity | None, endpoints: Iterable[Endpoint], log:
         except PlaitError as error:
             yield error
             return  # the rest is about somebody else's rights
-    for endpoint in endpoints:
-        yield from inspect_certificates(endpoint)
     if log not in STREAMS:
         problem = find_log_problem(log)
         if problem:

@@ -90,6 +90,7 @@ class Runner:
         self._leave = leave  # what must be done even when the process ends at once
         self._tree: Tree | None = None
         self._exit_code = 0
+        self._last_resort: threading.Timer | None = None
 
     # The run ----------------------------------------------------------------------------------------------------
 
@@ -122,7 +123,6 @@ class Runner:
         tree.subscribe(self._tell)
         self._signals.listen(self._heard)
         if self._signals.stops:
-            self._exit_code = 0
             self._starter.failed(f"stopped by {name_of(self._signals.stops[0])} before it was ready", 70)
             return
         try:
@@ -257,6 +257,13 @@ class Runner:
         timer.daemon = True
         timer.name = "plait-end"
         timer.start()
+        self._last_resort = timer
+
+    def stand_down(self) -> None:
+        """The process goes on after this run: nobody may end it by force any more."""
+        if self._last_resort is not None:
+            self._last_resort.cancel()
+            self._last_resort.join()
 
     def end_now(self, exit_code: int) -> None:
         """End the process at once, without waiting for anything."""
@@ -269,7 +276,7 @@ class Runner:
         if self._tree is not None and self._tree.left:
             return True
         for thread in threading.enumerate():
-            if thread is threading.main_thread() or thread.daemon:
+            if thread in (threading.main_thread(), threading.current_thread()) or thread.daemon:
                 continue
             thread.join(AFTERMATH)
             if thread.is_alive():
@@ -305,6 +312,7 @@ def run(application: Application, *, reactor: str = "auto", stop_timeout: float 
         if runner.must_end_now():
             logging.shutdown()
             runner.end_now(code or 70)
+        runner.stand_down()
     if runner.error is not None:
         raise runner.error
     if signals.ends_by:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import UsageError
+from plait.errors import ConfigurationError, UsageError
 from plait.values import Value
 
 if TYPE_CHECKING:
@@ -132,9 +132,15 @@ class Settings(Value):
         from plait.runner.logs import LogSettings
 
         file = self.logfile or ("plaitd.log" if is_daemon else "-")
-        if is_daemon and file == "-":
-            raise UsageError("--logfile=-: a daemon has no standard output: name a file, or stay in front with -n")
-        # Relative to where it was typed: the process may go elsewhere before the log is opened.
+        if is_daemon and file in ("-", "/dev/stdout", "/dev/stderr"):
+            raise UsageError(
+                f"--logfile={file}: a daemon has no standard output: name a file, or stay in front with -n"
+            )
+        try:
+            os.getcwd()  # paths are relative to it
+        except FileNotFoundError:
+            raise ConfigurationError("the present directory was removed: change to one that exists") from None
+        # Resolved where it was typed: the process may go elsewhere before the log is opened.
         path = file if file == "-" else os.path.abspath(file)
         return LogSettings(file=path, level=self.log_level, format=self.log_format)  # type: ignore[arg-type]
 
@@ -207,7 +213,7 @@ def _colon(item: Field[Any], mark: str) -> str:
 
 def _explain(message: str, given: str, known: Iterable[str]) -> str:
     """Say what getopt found wrong in the words of this program."""
-    flag = f"--{given}" if len(given) > 1 else f"-{given}"
+    flag = f"--{given}" if message.startswith("option --") else f"-{given}"
     if "not recognized" in message:
         return f"{flag}: no such option{nearest(flag, [*known, '--help', '--version'])}"
     if "not a unique prefix" in message:

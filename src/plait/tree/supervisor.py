@@ -27,7 +27,6 @@ from plait.tree.alarm import Alarm
 from plait.tree.child import Child
 from plait.tree.policy import affected, should_restart
 from plait.tree.sweep import Sweep
-from plait.tree.verdict import gave_up, outcome, start_failed
 
 if TYPE_CHECKING:
     from plait.tree.application import Group
@@ -275,9 +274,13 @@ class Supervisor:
             if sweep.first is child:
                 self.children.pop(child.service.name, None)
             child.sweep = None
+            from plait.tree.verdict import start_failed
+
             self._finish_sweep(sweep, start_failed(child, error))
         elif not self.is_ready and not child.was_ready:
             child.move(State.FAILED, error)
+            from plait.tree.verdict import start_failed
+
             self._fail(start_failed(child, error))
         elif should_restart(child.service.restart, failed=True):
             self._restart(child, error)
@@ -298,6 +301,8 @@ class Supervisor:
         self.times, allowed = self.group.limit.count(self.times, now)
         if not allowed:
             child.move(State.FAILED, error)
+            from plait.tree.verdict import gave_up
+
             self._fail(gave_up(self.path, self.group.limit, child, error))
             return
         delay = backoff.delay(child.failures, self.tree.random.random())
@@ -508,3 +513,10 @@ class Supervisor:
             yield child
             if child.supervisor is not None:
                 yield from child.supervisor.walk()
+
+
+def outcome(task: asyncio.Task[None]) -> BaseException | None:
+    """Return the error that a task ended with, a cancellation included."""
+    if task.cancelled():
+        return asyncio.CancelledError()
+    return task.exception()

@@ -16,8 +16,7 @@ from plait.errors import ConfigurationError, LeftBehind, NotFound, PlaitError
 from plait.events import Event, State
 from plait.tree.application import Application, Group, draw
 from plait.tree.child import Child
-from plait.tree.supervisor import Supervisor
-from plait.tree.verdict import outcome, start_failed
+from plait.tree.supervisor import Supervisor, outcome
 
 if TYPE_CHECKING:
     import random
@@ -244,6 +243,8 @@ class Tree:
         while child.state is not State.WAITING and child.state is not State.READY and _is_on_its_way(child):
             await self._change(child)
         if child.state not in (State.READY, State.DONE):
+            from plait.tree.verdict import start_failed
+
             raise start_failed(child, child.error or PlaitError(f"is {child.state}"))
 
     async def _change(self, child: Child) -> None:

@@ -4,7 +4,6 @@ How a life ended, and what to say about it.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from plait.errors import GaveUp, LeftBehind, StartFailed
@@ -13,13 +12,6 @@ from plait.events import describe
 if TYPE_CHECKING:
     from plait.tree.child import Child
     from plait.tree.policy import Limit
-
-
-def outcome(task: asyncio.Task[None]) -> BaseException | None:
-    """Return the error that a task ended with, a cancellation included."""
-    if task.cancelled():
-        return asyncio.CancelledError()
-    return task.exception()
 
 
 def start_failed(child: Child, error: BaseException) -> BaseException:
