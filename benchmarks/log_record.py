@@ -2,23 +2,22 @@
 What a log record with three fields costs, plait beside its peers: CPU time in one process, to a file
 
 Each round writes the same records through each peer, in a new random order; a ratio compares two figures of the same
-round.  A peer that is not installed says so.  ``python benchmarks/log_record.py [--rounds N] [--records N] [--quick]``.
+round.  A peer that is not installed says so.  ``python benchmarks/log_record.py [--rounds N] [--quick]``.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio  # noqa: F401 - a server has it loaded, and newer Pythons then ask it for the name of the task
 import gc
-import importlib.util
 import logging
 import os
-import random
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+
+from harness import Figure, Sample, Side, Want, options, run
 
 MESSAGE = "request served"
 METHOD, STATUS, DURATION = "GET", 200, 0.0123
@@ -165,36 +164,22 @@ def measure(open_peer: Callable[[str], object], records: int) -> float:
         with open(path, "rb") as file:
             lines = sum(1 for _ in file)
         if lines != records + records // 20 + 1:
-            raise SystemExit(f"{lines} lines in the file instead of {records + records // 20 + 1}")
+            raise RuntimeError(f"{lines} lines in the file instead of {records + records // 20 + 1}")
     return spent / records / 1000
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--records", type=int, default=20_000)
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 4,000 records")
-    options = parser.parse_args()
-    rounds, records = (3, 4000) if options.quick else (options.rounds, options.records)
-
-    present = [name for name, (_, needs) in PEERS.items() if all(importlib.util.find_spec(need) for need in needs)]
-    figures: dict[str, list[float]] = {name: [] for name in present}
-    ratios: dict[str, list[float]] = {name: [] for name in present}
-    for _ in range(rounds):
-        found = {name: measure(PEERS[name][0], records) for name in random.sample(present, len(present))}
-        for name, figure in found.items():
-            figures[name].append(figure)
-            ratios[name].append(figure / found[BASELINE])
-
-    print(f"{'CPU a record, to a file':32} {'us min':>8} {'median':>8} {'max':>8} {'x stdlib':>10}")
-    for name in PEERS:
-        if name not in figures:
-            print(f"{name:32} not installed")
-            continue
-        values = figures[name]
-        middle = statistics.median(values)
-        print(f"{name:32} {min(values):8.2f} {middle:8.2f} {max(values):8.2f} {statistics.median(ratios[name]):10.2f}")
-
-
 if __name__ == "__main__":
-    main()
+    given = options(__doc__, rounds=9, quick_rounds=3)
+    records = 4_000 if given.quick else 20_000
+
+    def figure(name: str) -> Sample:
+        """Write the records once."""
+        return {"cpu": measure(PEERS[name][0], records)}
+
+    run(
+        "A log record with three fields to a file",
+        [Side(name, partial(figure, name), BASELINE, needs) for name, (_, needs) in PEERS.items()],
+        [Figure("cpu", "CPU us a record", 2)],
+        [Want("plait text", "cpu", 0.7, BASELINE), Want("plait JSON", "cpu", 0.6, BASELINE)],
+        given,
+    )

@@ -109,7 +109,7 @@ def test_it_says_what_opening_says(tmp_path: Path, place: str, who: str, makes: 
     path.parent.chmod(0o755)
 
 
-@pytest.mark.parametrize("name", ["no/file", "file/below", "x" * 300, "file/", "loop/file"])
+@pytest.mark.parametrize("name", ["no/file", "file/below", "x" * 300, "loop/file"])
 def test_paths_that_lead_nowhere_say_so(tmp_path: Path, name: str) -> None:
     """A folder that is missing or is none, a name that is too long, links in a circle."""
     (tmp_path / "file").touch()

@@ -10,6 +10,8 @@ import pytest
 
 from plait import inspection
 from plait.endpoints import Endpoint
+from plait.errors import BindError, EndpointError
+from plait.sockets import Sockets
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def problems(text: str) -> list[str]:
-    return Endpoint.listening(text).problems()
+    return [str(problem) for problem in Endpoint.listening(text).problems()]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,132 @@ def test_certificates_are_tried() -> None:
         "check the path, and that this user may read it"
     )
     assert problems("ssl:8443:certKey=no.pem") == [sentence]
-    endpoint = Endpoint.connecting("tls:h:443:certificate=no.pem:verify=0")
-    assert endpoint.problems() == [sentence]
+    (problem,) = Endpoint.connecting("tls:h:443:certificate=no.pem:verify=0").problems()
+    assert str(problem) == sentence
     assert Endpoint.connecting("h:1").problems() == []
+
+
+def test_problems_are_errors_with_the_exit_code_of_the_start() -> None:
+    """69 for what cannot be bound, 78 for a certificate that cannot be used."""
+    certificate, binding = Endpoint.listening("unix:no/shop:certKey=no.pem").problems()
+    assert (type(certificate), certificate.exit_code) == (EndpointError, 78)
+    assert (type(binding), binding.exit_code) == (BindError, 69)
+
+
+# What the start says --------------------------------------------------------------------------------------------------
+
+
+def said(*texts: str) -> list[str]:
+    """Return what is said of endpoints that one process would open, in this order."""
+    opened: list[Endpoint] = []
+    sentences = []
+    for endpoint in map(Endpoint.listening, texts):
+        refused = inspection.inspect_binding(endpoint, opened)
+        opened += [] if refused else [endpoint]
+        sentences += [str(error) for error in refused]
+    return sentences
+
+
+def found(*texts: str) -> list[str]:
+    """Return what opening them says."""
+    sockets = Sockets()
+    sentences = []
+    for endpoint in map(Endpoint.listening, texts):
+        try:
+            sockets.open(endpoint)
+        except BindError as error:
+            sentences.append(str(error))
+    sockets.close_all()
+    return sentences
+
+
+def port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """Return a port that is free for both protocols."""
+    with socket.socket(socket.AF_INET6, kind) as one:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        one.bind(("::", 0))
+        number: int = one.getsockname()[1]
+        return number
+
+
+SHARED = {
+    "all and one": ("tcp:{}", "tcp:{}:interface=127.0.0.1"),
+    "one and all": ("tcp:{}:interface=127.0.0.1", "tcp:{}"),
+    "two addresses": ("tcp:{}:interface=127.0.0.1", "tcp:{}:interface=127.0.0.2"),
+    "the same twice": ("tcp:{}:interface=127.0.0.1", "tcp:{}:interface=127.0.0.1"),
+    "two spellings": ("tcp:{}:interface=127.0.0.1", "tcp:{}:interface=localhost"),
+    "two backlogs": ("tcp:{}:interface=127.0.0.1", "tcp:{}:interface=127.0.0.1:backlog=5"),
+    "shared ports": ("tcp:{}:interface=127.0.0.1:reuseport=1", "tcp:{}:interface=127.0.0.1:backlog=5:reuseport=1"),
+    "shared by one": ("tcp:{}:interface=127.0.0.1:reuseport=1", "tcp:{}:interface=127.0.0.1:backlog=5"),
+    "all of both and IPv4": ("tcp6:{}", "tcp:{}:interface=127.0.0.1"),
+    "IPv4 and all of both": ("tcp:{}", "tcp6:{}"),
+    "the two loopbacks": ("tcp:{}:interface=127.0.0.1", "tcp6:{}:interface=\\:\\:1"),
+    "all of IPv4 and an IPv6": ("tcp:{}", "tcp6:{}:interface=\\:\\:1"),
+    "datagrams and connections": ("tcp:{}:interface=127.0.0.1", "udp:{}:interface=127.0.0.1"),
+    "datagrams twice": ("udp:{}", "udp:{}:interface=127.0.0.1"),
+    "any free port": ("tcp:0", "tcp:0:interface=127.0.0.1"),
+    "one path": ("unix:shop", "unix:./shop"),
+    "one path, two kinds": ("unix:shop", "unixgram:shop"),
+    "two paths": ("unix:shop", "unix:other"),
+    "one name": ("unix:@plait{}", "unix:@plait{}:mode=600"),
+    "one name, two kinds": ("unix:@plait{}", "unixgram:@plait{}"),
+    "two modes": ("unix:shop", "unix:shop:mode=600"),
+}
+
+
+@pytest.mark.parametrize("texts", SHARED.values(), ids=SHARED)
+def test_what_an_application_takes_from_itself_is_known(folder: Path, texts: tuple[str, str]) -> None:
+    """Two endpoints of one process for the same place: as the start says it, and only then."""
+    number = port()
+    written = [text.format(number) for text in texts]
+    assert said(*written) == found(*written)
+
+
+PLACES = [
+    "tcp:0:interface=127.0.0.1",
+    "tcp:0:interface=127.1.2.3",
+    "tcp:0:interface=203.0.113.7",
+    "tcp:0:interface=224.0.0.1",
+    "udp:0:interface=255.255.255.255",
+    "udp:0:interface=127.255.255.255",
+    "tcp:0:interface=localhost",
+    "tcp:0:interface=no-such-name.invalid",
+    "tcp6:0",
+    "tcp6:0:interface=\\:\\:1",
+    "tcp6:0:interface=2001\\:db8\\:\\:7",
+    "tcp6:0:interface=127.0.0.1",
+    "unix:sock",
+    "unix:file",
+    "unix:folder",
+    "unix:link",
+    "unix:no/shop",
+    "unix:file/shop",
+    "fd:9",
+    "fd:99",
+    "systemd:name=shop",
+]
+
+
+@pytest.mark.parametrize("text", PLACES)
+def test_what_is_said_is_what_opening_says(folder: Path, text: str) -> None:
+    """Addresses that this machine has not, names, paths, descriptors."""
+    (folder / "file").touch()
+    (folder / "folder").mkdir()
+    (folder / "link").symlink_to("nowhere")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind("sock")
+    assert said(text) == found(text)
+
+
+def test_descriptors_that_were_passed_are_looked_at_and_stay_as_they_are() -> None:
+    """One that listens is right, one that does not is said; neither is closed, nor made non-blocking."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as idle:
+        passed = [("shop", listening.fileno()), ("idle", idle.fileno())]
+        assert inspection.inspect_binding(Endpoint.listening("systemd:name=shop"), (), passed) == []
+        (error,) = inspection.inspect_binding(Endpoint.listening("systemd:index=1"), (), passed)
+        assert str(error) == (
+            f"systemd:index=1: descriptor {idle.fileno()} does not listen: "
+            "set Accept=no in its unit, or call listen() before it is passed"
+        )
+        assert listening.getblocking()
+        assert listening.getsockname()

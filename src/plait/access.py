@@ -46,12 +46,12 @@ def refuse_making(folder: str) -> None:
         raise error_of(errno.ENOTDIR, folder)
     if is_read_only(folder):
         raise error_of(errno.EROFS, folder)
-    if not may(folder, os.W_OK | os.X_OK):
-        raise error_of(errno.EACCES, folder)
-    # There root may write as far as the rights go, and yet there is nothing that can be made.
+    # There nothing can be made, whatever the rights say.
     for place, number in (("/proc", errno.ENOENT), ("/sys", errno.EACCES)):
         if os.path.ismount(place) and status.st_dev == os.stat(place).st_dev:
             raise error_of(number, folder)
+    if not may(folder, os.W_OK | os.X_OK):
+        raise error_of(errno.EACCES, folder)
 
 
 def may(path: str, wanted: int) -> bool:

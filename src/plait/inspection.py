@@ -60,6 +60,8 @@ def inspect_binding(
 
     *opened* are the endpoints that the same process opens before, *passed* the sockets that systemd passed to it.
     """
+    if endpoint in opened:
+        return []
     try:
         if endpoint.kind in ("systemd", "fd"):
             inspect_passed(endpoint, passed)

@@ -436,7 +436,7 @@ def test_whatever_a_record_holds_is_one_line(made: logging.LogRecord, path: str)
 
 
 @pytest.mark.long
-@pytest.mark.time_limit(1200)
+@pytest.mark.time_limit(3600)
 def test_whatever_100_000_records_hold_is_one_line_each() -> None:
     """Promise 61 with its full figure, in portions: the search remembers each example of one."""
     patient = settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck), database=None)

@@ -599,6 +599,41 @@ def test_a_record_factory_of_somebody_else_is_used(tmp_path: Path) -> None:
     assert texts(tmp_path / "a.log") == ["[shop#info] 1 of 2"]
 
 
+def test_every_way_to_log_finds_its_caller(tmp_path: Path) -> None:
+    """Each method, with and without stacklevel, in a subclass too, names the function that called it."""
+
+    class Mine(logging.getLoggerClass()):  # type: ignore[misc]
+        pass
+
+    collector = Collector()
+    with logs_in(tmp_path / "a.log"):
+
+        class Later(logging.getLoggerClass()):  # type: ignore[misc]
+            pass
+
+        for logger in (log, Mine("mine"), Later("later")):
+            logger.addHandler(collector)
+            logger.propagate = False
+            try:
+                for way in ("debug", "info", "warning", "error", "critical", "exception"):
+                    getattr(logger, way)("x")
+                    helper(getattr(logger, way), "x", stacklevel=2)
+                logger.log(logging.INFO, "x")
+                helper(logger.log, logging.INFO, "x", stacklevel=2, extra={"a": 1})
+            finally:
+                logger.propagate = True
+                logger.removeHandler(collector)
+        logging.getLogger("shop.off").setLevel(logging.ERROR)
+        logging.getLogger("shop.off").info("too low")
+    callers = {(record.filename, record.funcName) for record in collector.records}
+    assert callers == {("test_logs.py", "test_every_way_to_log_finds_its_caller")}
+    assert len(collector.records) == 3 * 14 - 2  # debug is off for the logger that has its level from the root
+
+
+def helper(way: Any, *args: Any, **more: Any) -> None:
+    way(*args, **more)
+
+
 def test_a_field_that_would_overwrite_is_refused_as_ever(tmp_path: Path) -> None:
     """extra={"message": ...} is the same KeyError as without plait."""
     with logs_in(tmp_path / "a.log"):

@@ -642,5 +642,5 @@ def test_is_a_value() -> None:
     assert connection == pickle.loads(pickle.dumps(connection))
     assert connection == Connection("tcp:broker:1883", follow, name="broker")
     assert hash(connection)
-    assert repr(connection) == "Connection(Endpoint.connecting('tcp:broker:1883'), follow, name='broker')"
+    assert repr(connection) == "Connection('tcp:broker:1883', follow, name='broker')"
     assert Connection("tcp:broker:1883").name == "connection"

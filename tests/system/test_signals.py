@@ -127,8 +127,6 @@ def test_the_log_is_opened_again(place: Place, number: int, daemonize: bool) -> 
     place.write(IDLE.replace("context.ready()", "context.ready(); tell('ready')"))
     running = place.daemonize() if daemonize else place.foreground("-l", "plaitd.log")
     assert place.heard() == "ready"
-    if not daemonize:
-        running.send(signal.SIGUSR2)
     log = place.folder / "plaitd.log"
     log.rename(place.folder / "plaitd.log.1")
     place.allow("plaitd.log.1")
@@ -251,7 +249,7 @@ def test_a_third_signal_ends_it_at_once(place: Place) -> None:
     ended = running.stop()
     assert ended.code == 70
     assert ended.seconds < 0.5
-    assert ended.last_line.endswith("[plait#critical] SIGTERM for the third time: ends at once")
+    assert "[plait#critical] SIGTERM for the third time: ends at once" in ended.output
 
 
 # At any moment --------------------------------------------------------------------------------------------------------
@@ -377,6 +375,7 @@ def test_a_daemon_can_be_stopped_at_any_moment_of_its_start(
         assert "Traceback" not in errors or not could_hear, said
         if code == 0 and whom == "the starter":
             # Then it was ready before the signal came, and still is.
+            assert place.pidfile.exists(), said
             assert Daemon(place, place.read_pid()).stop().code == 0, said
         elif code != 0:
             assert errors.startswith("plaitd: ") or not could_hear, said
@@ -595,7 +594,7 @@ def wait_until_full(pipe: int, pid: int) -> None:
     last = -1
     while time.monotonic() < deadline:
         size = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))[0]
-        if size == last and size > 60_000:
+        if size == last and size > 32_768:
             return
         last = size
         time.sleep(0.05)  # that a pipe is full is an event for its writers only

@@ -121,9 +121,7 @@ def rehearse_as_we_are(
     yield from problems
     opened: list[Endpoint] = []
     # In another folder, what is relative to it would say nothing.
-    for endpoint in endpoints if is_there else ():
-        if endpoint in opened:
-            continue
+    for endpoint in dict.fromkeys(endpoints) if is_there else ():
         yield from inspect_certificates(endpoint)
         refused = inspect_binding(endpoint, opened, passed)
         yield from refused

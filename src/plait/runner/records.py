@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from logging import LogRecord, getLevelName, getLogRecordFactory
+from logging import CRITICAL, DEBUG, ERROR, INFO, WARNING, LogRecord, getLevelName, getLogRecordFactory
 from sys import _getframe, modules
 from threading import current_thread, get_ident
 from time import time
@@ -43,6 +43,7 @@ _KNOWN = [
 # fmt: on
 _START = _SPECIMEN.created - _SPECIMEN.relativeCreated / 1000
 _LOGGING_FILE = logging.addLevelName.__code__.co_filename
+_WAY = (_LOGGING_FILE, (lambda: None).__code__.co_filename)  # the files between a caller and its record
 # A process has as many source files as it has: what os.path makes of each is kept for good.
 _file_names: dict[str, tuple[str, str]] = {}
 # A system call for each record is a fiftieth of it; the number changes in a fork only.
@@ -51,6 +52,68 @@ _pid = os.getpid()
 
 class Logger(logging.Logger):
     """The standard library's logger with a shorter way to the same record; nothing is missing from it."""
+
+    # The standard library's five take **kwargs and hand them on, which costs as much as a third of the record.
+
+    def debug(
+        self,
+        msg: object,
+        *args: object,
+        exc_info: _ExcInfoType | None = None,
+        stack_info: bool = False,
+        stacklevel: int = 1,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        if self.isEnabledFor(DEBUG):
+            self._log(DEBUG, msg, args, exc_info, extra, stack_info, stacklevel)
+
+    def info(
+        self,
+        msg: object,
+        *args: object,
+        exc_info: _ExcInfoType | None = None,
+        stack_info: bool = False,
+        stacklevel: int = 1,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        if self.isEnabledFor(INFO):
+            self._log(INFO, msg, args, exc_info, extra, stack_info, stacklevel)
+
+    def warning(
+        self,
+        msg: object,
+        *args: object,
+        exc_info: _ExcInfoType | None = None,
+        stack_info: bool = False,
+        stacklevel: int = 1,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        if self.isEnabledFor(WARNING):
+            self._log(WARNING, msg, args, exc_info, extra, stack_info, stacklevel)
+
+    def error(
+        self,
+        msg: object,
+        *args: object,
+        exc_info: _ExcInfoType | None = None,
+        stack_info: bool = False,
+        stacklevel: int = 1,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        if self.isEnabledFor(ERROR):
+            self._log(ERROR, msg, args, exc_info, extra, stack_info, stacklevel)
+
+    def critical(
+        self,
+        msg: object,
+        *args: object,
+        exc_info: _ExcInfoType | None = None,
+        stack_info: bool = False,
+        stacklevel: int = 1,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        if self.isEnabledFor(CRITICAL):
+            self._log(CRITICAL, msg, args, exc_info, extra, stack_info, stacklevel)
 
     def _log(
         self,
@@ -70,11 +133,11 @@ class Logger(logging.Logger):
             or type(self) is not Logger
             or getLogRecordFactory() is not LogRecord
         ):
-            super()._log(level, msg, args, exc_info, extra, stack_info, stacklevel + 1)
+            super()._log(level, msg, args, exc_info, extra, stack_info, stacklevel)
             return
         frame: Any = _getframe(1)
         code = frame.f_code
-        while code.co_filename == _LOGGING_FILE and (caller := frame.f_back) is not None:
+        while code.co_filename in _WAY and (caller := frame.f_back) is not None:
             frame = caller
             code = frame.f_code
         if args and len(args) == 1 and isinstance(args, tuple) and isinstance(args[0], Mapping) and args[0]:
@@ -119,12 +182,23 @@ class Logger(logging.Logger):
         elif not self.disabled:
             self.callHandlers(record)
 
+    def findCaller(self, stack_info: bool = False, stacklevel: int = 1) -> tuple[str, int, str, str | None]:  # noqa: N802
+        frame: Any = _getframe()
+        ours = 0  # frames that the standard library takes for the caller's
+        while frame is not None and frame.f_code.co_filename in _WAY:
+            ours += frame.f_code.co_filename == _WAY[1]
+            frame = frame.f_back
+        return super().findCaller(stack_info, stacklevel + ours)
+
+
+_GONE_AROUND = ("debug", "info", "warning", "error", "critical", "_log", "findCaller", "makeRecord", "handle")
+
 
 def use_quick_loggers() -> None:
     """Let ordinary loggers, those there are and those to come, make their records on the shorter way."""
     # A Python whose records have something that we do not know, a tracer that wrapped what we go around: rather slow
     # than incomplete.
-    if list(STANDARD) != _KNOWN or not all(map(_is_original, ("_log", "findCaller", "makeRecord", "handle"))):
+    if list(STANDARD) != _KNOWN or not all(map(_is_original, _GONE_AROUND)):
         return
     if logging.getLoggerClass() is logging.Logger:
         logging.setLoggerClass(Logger)

@@ -8,6 +8,7 @@ is ready, stops it when it is told to, and always ends: what did not stop in its
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import sys
@@ -33,6 +34,8 @@ log = logging.getLogger("plait")
 AFTERMATH = 1.0
 #: How much later than the whole stop's limit the process ends by force when its loop is blocked, in seconds.
 MARGIN = 1.0
+#: How long the last words may take, and then the putting away, in seconds.
+LAST_WORDS = 0.5
 
 
 class Starter:
@@ -120,10 +123,12 @@ class Runner:
 
     async def _main(self) -> None:
         self._tree = tree = Tree(self.application, sockets=self._sockets)
+        tree.on_end = self._watch_the_end
         tree.subscribe(self._tell)
         self._signals.listen(self._heard)
         if self._signals.stops:
-            self._starter.failed(f"stopped by {name_of(self._signals.stops[0])} before it was ready", 70)
+            tree.reason = f"stopped by {name_of(self._signals.stops[0])} before it was ready"
+            self._starter.failed(tree.reason, 70)
             return
         try:
             await tree.open()
@@ -172,15 +177,21 @@ class Runner:
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if number not in STOPPING:
-            self._loop.call_soon_threadsafe(self._act_on, number)
+            self._soon(self._act_on, number)
             return
         times = len(self._signals.stops)
-        if times == 1:
-            self._watch_the_end()
-        if times >= 3:
-            log.critical("%s for the third time: ends at once", name_of(number))
-            self.end_now(70)
-        self._loop.call_soon_threadsafe(self._stop_for_signal, number, times)
+        self._watch_the_end()
+        if times == 3:
+            # In another thread: whatever this one was about to do, perhaps with the lock of the log, it can finish.
+            words = f"{name_of(number)} for the third time: ends at once"
+            threading.Thread(target=self.end_now, args=(70, words), name="plait-end", daemon=True).start()
+        self._soon(self._stop_for_signal, number, times)
+
+    def _soon(self, function: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            pass  # the loop has closed: all has stopped, and there is no log left to open again
 
     def _stop_for_signal(self, number: int, times: int) -> None:
         assert self._tree is not None
@@ -244,14 +255,15 @@ class Runner:
     def _watch_the_end(self) -> None:
         """End the process by force when even its loop hangs: a stop always ends."""
         limit = self.application.stop_timeout
-        if limit is None:
+        if limit is None or self._last_resort is not None:
             return
+        if threading.current_thread() is not threading.main_thread():
+            return  # a run inside of a program that is not ours to end
 
         def end() -> None:
             frame = sys._current_frames().get(threading.main_thread().ident or 0)
             place = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "an unknown line"
-            log.critical("did not stop in %.3g s, the loop is blocked at %s: ends by force", limit, place)
-            self.end_now(70)
+            self.end_now(70, f"did not stop in {limit:.3g} s, the loop is blocked at {place}: ends by force")
 
         timer = threading.Timer(limit + MARGIN, end)
         timer.daemon = True
@@ -265,10 +277,14 @@ class Runner:
             self._last_resort.cancel()
             self._last_resort.join()
 
-    def end_now(self, exit_code: int) -> None:
-        """End the process at once, without waiting for anything."""
-        if self._leave is not None:
-            self._leave()
+    def end_now(self, exit_code: int, last_words: str = "") -> None:
+        """End the process at once; a log that nobody reads, where even the last words block, has a moment for them."""
+        steps = [functools.partial(log.critical, "%s", last_words)] if last_words else []
+        for step in (*steps, self._leave):
+            if step is not None:
+                thread = threading.Thread(target=step, name="plait-end", daemon=True)
+                thread.start()
+                thread.join(LAST_WORDS)
         os._exit(exit_code)
 
     def must_end_now(self) -> bool:
@@ -306,7 +322,7 @@ def run(application: Application, *, reactor: str = "auto", stop_timeout: float 
     raises what ended the application otherwise: `StartFailed`, `GaveUp`, an exception group of what went wrong while
     stopping.  After SIGINT it raises `KeyboardInterrupt`, after a `StopApplication` with an exit code `SystemExit`.
     """
-    with Signals() as signals:
+    with Signals(restores=True) as signals:
         runner = Runner(application, signals=signals, make_loop=loop_factory(reactor), stop_timeout=stop_timeout)
         code = runner.run()
         if runner.must_end_now():

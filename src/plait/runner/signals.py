@@ -13,6 +13,7 @@ Handlers are Python's own rather than the loop's, so that a third signal ends a 
 
 from __future__ import annotations
 
+import atexit
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -37,10 +38,15 @@ class Signals:
 
     Until `listen` is called they are kept: a signal to stop is raised as `Interrupted` inside of `raised`, and is
     otherwise found in `stops`.  Outside of the main thread it hears nothing.
+
+    When it is left, the handlers of before come back where nobody listened yet, and with *restores*, which is for a
+    script that goes on.  A program that has run keeps these to its last moment: whatever comes after all has stopped
+    in order is not to change what the program ends with.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, restores: bool = False) -> None:
         self.stops: list[int] = []
+        self._restores = restores
         self._raises = False
         self._act: Callable[[int, FrameType | None], None] | None = None
         self._before: dict[int, object] = {}
@@ -49,14 +55,22 @@ class Signals:
         if threading.current_thread() is threading.main_thread():
             for number in (*STOPPING, *OTHERS):
                 self._before[number] = signal.signal(number, self._hear)
+            # Registered first, called last: Python takes its handlers away some milliseconds before the process is gone.
+            atexit.register(self._ignore)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._act is not None and not self._restores:
+            return
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before.clear()
+
+    def _ignore(self) -> None:
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if number in STOPPING:

@@ -24,6 +24,9 @@ from plait.services.keeper_process import VARIABLE, carriers, carries, is_over, 
 #: A process and the pidfd that means it.
 Found = tuple[int, int]
 
+#: What `carries` looks for.
+Signs = tuple[range, bytes, tuple[int, ...]]
+
 #: How many are ended at once: each costs a descriptor meanwhile.
 ROUND = 200
 #: How often we look once more when something moved while we looked.
@@ -49,19 +52,35 @@ class Mark:
         return f"{outer} {own}" if outer else own
 
     def put(self, pid: int) -> None:
-        """Mark the program that just began as *pid*, and what it has started already."""
+        """Mark the program that just began as *pid*: what it starts from now on inherits the mark."""
         self.program = pid
-        # A process is marked before its children are read: those that it starts later inherit the mark.
-        unread = [pid] if self._limit(pid) else []
-        self._is_limited = bool(unread)
-        while unread:
+        self._is_limited = self._limit(pid)
+
+    def put_again(self) -> None:
+        """
+        Mark what the program had started before it was marked.
+
+        Normally nothing, since it needs longer for its own beginning; but on a busy machine we may be late.
+        """
+        # A process is marked before its children are read.
+        unread = [child for child in children(self.program) if self._limit(child)]
+        while unread or (unread := [pid for pid in self._orphans() if self._limit(pid)]):
             unread += [child for child in children(unread.pop()) if self._limit(child)]
-            if not unread and self._is_limited:
-                # Some may have lost their parent by now; they cannot have lost what is in their environment.
-                newer = processes()
-                if last_process() > pid:
-                    newer = [other for other in newer if other > pid]
-                unread = [other for other in newer if self._text in read_environment(other) and self._limit(other)]
+
+    def _orphans(self) -> list[int]:
+        """Return those who have forked away already: they have a new session, and our variable in their environment."""
+        newer = processes()
+        if last_process() > self.program:
+            newer = [pid for pid in newer if pid > self.program]
+        found = []
+        for pid in newer:
+            try:
+                # To read the environment of a process that just begins takes as long as its beginning.
+                if os.getsid(pid) > self.program and self._text in read_environment(pid):
+                    found.append(pid)
+            except ProcessLookupError:
+                pass
+        return found
 
     def _limit(self, pid: int) -> bool:
         """Set the limit of *pid*; return whether that was new."""
@@ -78,10 +97,12 @@ class Mark:
         """
         Return (pid, pidfd) of all who came of the program and are alive; the caller closes them.
 
-        Not *thoroughly*, the environments are left alone if the limit could be set.
+        Not *thoroughly*, only the limit is looked at, if it could be set: that takes a quarter of the time.
         """
-        text = self._text if thoroughly or not self._is_limited else b""
-        signs = range(self.number, self.number + 1), text, (self.program,)
+        if thoroughly or not self._is_limited:
+            signs: Signs = range(self.number, self.number + 1), self._text, (self.program,)
+        else:
+            signs = range(self.number, self.number + 1), b"", ()
         dead: set[int] = set()
         for _ in range(LOOKS):
             pids, moved = carriers(*signs)
@@ -107,7 +128,7 @@ class Mark:
         return []
 
 
-def _still(pid: int, signs: tuple[range, bytes, tuple[int]]) -> bool:
+def _still(pid: int, signs: Signs) -> bool:
     try:
         return carries(pid, *signs)
     except OSError:

@@ -40,14 +40,17 @@ def carries(pid: int, marks: range, text: bytes, sessions: Collection[int]) -> b
     Say whether process *pid* belongs to a program; raise `ProcessLookupError` if there is no such process.
 
     Three signs: the resource limit, which is inherited whatever a program does to its environment; the session that
-    the program began; and *text* in the environment, unless it is empty (it takes five times as long as the others).
+    the program began; and *text* in the environment (to read it takes five times as long as the others).  The latter
+    two are not looked at when they are empty.
     """
     try:
         if prlimit(pid, RLIMIT_RSS)[0] in marks:
             return True
     except PermissionError:
         pass
-    return os.getsid(pid) in sessions or (bool(text) and text in read_environment(pid))
+    if sessions and os.getsid(pid) in sessions:
+        return True
+    return bool(text) and text in read_environment(pid)
 
 
 def read_environment(pid: int) -> bytes:
@@ -117,20 +120,17 @@ def keep(channel_number: int, owner: int, prefix: int) -> None:
             if number == owner:
                 end_all(channel, programs, prefix)
                 return
-            if number == channel_number:
-                data, extra, _, _ = channel.recvmsg(64, _socket.CMSG_SPACE(4))
-                for _, _, passed in extra:
-                    pidfd = int.from_bytes(passed[:4], sys.byteorder)
-                    programs[pidfd] = int(data)
-                    poll.register(pidfd, select.POLLIN)
-                if not data:
-                    # The channel closes just before its process ends; or somebody there closes what is not his.
-                    poll.unregister(channel_number)
-                    is_open = False
-            elif number in programs:
-                poll.unregister(number)
-                os.close(number)
-                del programs[number]
+            data, extra, _, _ = channel.recvmsg(64, _socket.CMSG_SPACE(4))
+            # The ends of programs are not waited for: to wake up then would only take time from the next one's start.
+            for pidfd in [pidfd for pidfd in programs if is_over(pidfd)]:
+                os.close(pidfd)
+                del programs[pidfd]
+            for _, _, passed in extra:
+                programs[int.from_bytes(passed[:4], sys.byteorder)] = int(data)
+            if not data:
+                # The channel closes just before its process ends; or somebody there closes what is not his.
+                poll.unregister(channel_number)
+                is_open = False
         if not is_open and is_over(owner):
             end_all(channel, programs, prefix)
             return

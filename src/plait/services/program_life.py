@@ -29,6 +29,8 @@ NOT_INHERITED = frozenset(
 )
 #: After a failure the keeper stays so many seconds, since the program is likely to start again.
 LINGER = 5.0
+#: How long after the start we do what has no hurry, in seconds.
+A_MOMENT = 0.01
 
 
 class ProgramLife:
@@ -44,6 +46,7 @@ class ProgramLife:
         self.asked = ""  # how it was asked to end
         self.linger = 0.0
         self.mark = Mark(context.path, service.dies_with_us)
+        self.later: asyncio.TimerHandle | None = None
         self.outputs = [self._output("stdout"), self._output("stderr")]
         self.program: RunningProgram
 
@@ -85,16 +88,22 @@ class ProgramLife:
         self.has_begun = True
         self.closing.callback(program.close)
         self.mark.put(program.pid)
-        if service.dies_with_us and program.pidfd >= 0:
-            keeper.tell(program.pid, program.pidfd)
-            self.closing.callback(keeper.forget, program.pid)
         out.start()
         err.start()
         if lock is not None:
             lock.write(program.pid)
-        self.log.info("%s runs", program)
         if not service.ready_line and not service.notify:
             self.ready()
+        self.log.info("%s runs", program)
+        # Not now: the program may be on our core, and wait for us to sleep.
+        self.later = asyncio.get_running_loop().call_later(A_MOMENT, self._look_after)
+
+    def _look_after(self) -> None:
+        self.later = None
+        self.mark.put_again()
+        if self.service.dies_with_us and self.program.pidfd >= 0:
+            keeper.tell(self.program.pid, self.program.pidfd)
+            self.closing.callback(keeper.forget, self.program.pid)
 
     def _hold_keeper(self) -> None:
         try:
@@ -153,7 +162,10 @@ class ProgramLife:
             descendants.close(descendants.kill(self.mark))  # before the first wait: we may be cancelled again
             await program.wait()
         # What dies by itself is to start again soon; what was asked to end may take a millisecond more.
-        await descendants.end(self.mark, thoroughly=bool(self.asked))
+        thoroughly = bool(self.asked) or self.later is not None
+        if self.later is not None:
+            self.later.cancel()
+        await descendants.end(self.mark, thoroughly)
         program.reap()
         for output in self.outputs:
             output.finish()

@@ -190,7 +190,9 @@ def describe_fields(service: Service[Any]) -> list[str]:
 
 
 def show(value: object) -> str:
-    """Return *value* as a person would write it: a function or class by its name."""
+    """Return *value* as a person would write it: a function or class by its name, an endpoint as its string."""
+    if type(value).__module__ == "plait.endpoints":
+        return repr(str(value))
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(show(item) for item in value) + "]"
     name = getattr(value, "__qualname__", None)

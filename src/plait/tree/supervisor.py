@@ -129,6 +129,8 @@ class Supervisor:
     def _end(self, error: BaseException | None) -> None:
         if self.final is not None:
             return
+        if self.child.group is None:
+            self.tree.begin_end()
         self.stopping = []
         for child in self.children.values():
             child.sweep = None

@@ -60,6 +60,9 @@ class Tree:
         self._sockets = sockets
         self._own_sockets = sockets is None
         self._ended = self.loop.create_future()
+        #: Called once, when the end of everything begins, whatever it comes from: a last resort may be prepared.
+        self.on_end: Callable[[], object] = lambda: None
+        self._is_ending = False
         self._limit: asyncio.TimerHandle | None = None
         self.root = Child(self, application, None)
 
@@ -105,10 +108,19 @@ class Tree:
         assert root.task is not None
         assert root.supervisor is not None
         root.move(State.STOPPING)
-        timeout = root.service.stop_timeout
-        if timeout is not None:
-            self._limit = self.call_later(timeout, root.supervisor.hurry, 0.0)
+        self.begin_end()
         root.task.cancel()
+
+    def begin_end(self) -> None:
+        """Bound the end of everything, which begins now: because it was asked for, or because the root gave up."""
+        if self._is_ending:
+            return
+        self._is_ending = True
+        self.on_end()
+        timeout = self.root.service.stop_timeout
+        if timeout is not None:
+            assert self.root.supervisor is not None
+            self._limit = self.call_later(timeout, self.root.supervisor.hurry, 0.0)
 
     def hurry(self, patience: float = PATIENCE) -> None:
         """Stop everything at once rather than in order, and leave behind after *patience* seconds what still runs."""
