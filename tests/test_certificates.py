@@ -19,8 +19,8 @@ trustme = pytest.importorskip("trustme")
 from cryptography.hazmat.primitives import serialization  # noqa: E402 - comes with trustme
 
 from plait.certificates import Certificates, certificates_in, connecting_context  # noqa: E402
-from plait.tls import Tls  # noqa: E402
 from plait.errors import EndpointError  # noqa: E402
+from plait.tls import Tls  # noqa: E402
 
 KEPT = " (the former certificate stays in use)"
 

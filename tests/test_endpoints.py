@@ -15,8 +15,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plait.endpoints import Endpoint, quote
-from plait.tls import Tls
 from plait.errors import EndpointError
+from plait.tls import Tls
 
 PAIR = Tls("cert.pem", "key.pem")
 

@@ -27,7 +27,14 @@ class Forwards:
     The other methods of the protocol become attributes of this object, so the loop calls them as directly as before.
     """
 
-    methods = ("data_received", "get_buffer", "buffer_updated", "eof_received", "pause_writing", "resume_writing")
+    methods: tuple[str, ...] = (
+        "data_received",
+        "get_buffer",
+        "buffer_updated",
+        "eof_received",
+        "pause_writing",
+        "resume_writing",
+    )
 
     def __init__(self, protocol: Any, lost: Lost) -> None:
         self.protocol = protocol
