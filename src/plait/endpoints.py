@@ -7,13 +7,13 @@ TLS, and `plait.inspection` says what can be known without opening anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Literal
 
 from plait.errors import EndpointError
 from plait.grammar import parse, quote
 from plait.parameters import Fault, check_path
-from plait.values import Value
+from plait.values import Value, value
 
 if TYPE_CHECKING:
     from plait.errors import PlaitError
@@ -42,7 +42,7 @@ CONNECTING_TLS = {
 }
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Endpoint(Value):
     """
     Where a service listens or connects, as a value.

@@ -4,12 +4,10 @@ The TLS of an endpoint, as a value.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from plait.values import Value
+from plait.values import Value, value
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Tls(Value):
     """
     The TLS of an endpoint, as a value: names of files, none of which is read here.

@@ -165,7 +165,8 @@ FAILURES = {
     ),
     "unreadable certificate": wrong(
         listening("unix:echo.sock", "ssl:0:certKey=locked.pem:interface=127.0.0.1"),
-        "locked.pem: the certificate cannot be read (Permission denied): check the path, and that this user may read it",
+        "locked.pem: the certificate cannot be read (Permission denied): "
+        "check the path, and that this user may read it",
         scene=made(write_pair),
         is_powerless=True,
     ),

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from plait.errors import ConfigurationError, PlaitError
 from plait.process.pidfile import Pidfile
 from plait.sockets import Sockets
-from plait.values import Value
+from plait.values import Value, value
 
 if TYPE_CHECKING:
     from plait.endpoints import Endpoint
@@ -38,7 +37,7 @@ def should_daemonize(asked: bool | None, environ: Mapping[str, str], pid: int) -
     return pid != 1 and not any(environ.get(name) for name in MANAGERS)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class ProcessSettings(Value):
     """
     What a person wants the process to be.

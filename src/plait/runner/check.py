@@ -168,6 +168,8 @@ def run_in_child(steps: Callable[[], Iterable[PlaitError]]) -> list[PlaitError]:
         told = file.read()
     with suppress(ChildProcessError):  # whoever started us may have told the system to forget children
         os.waitpid(child, 0)
+    if not told:
+        return [PlaitError("the check could not be finished (its process ended): report it as a bug")]
     problems: list[PlaitError] = pickle.loads(told)
     return problems
 

@@ -12,7 +12,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from logging import LogRecord
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -20,7 +19,7 @@ from plait.errors import CannotCreate, ConfigurationError
 from plait.runner.formats import Format, Text, text_of
 from plait.runner.records import use_quick_loggers, use_standard_loggers
 from plait.runner.sinks import STREAMS, Sink, open_log_file, open_stream
-from plait.values import Value
+from plait.values import Value, value
 
 if TYPE_CHECKING:
     from plait.runner.streams import LineWriter
@@ -29,7 +28,7 @@ LogFormat = Literal["auto", "text", "json", "colour"]
 _FORMATS = ("auto", "text", "json", "colour")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class LogSettings(Value):
     """
     Where the log goes, from which level on, and how it looks.

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, field, fields
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, UsageError
-from plait.values import Value
+from plait.values import Value, value
 
 if TYPE_CHECKING:
     from plait.process.prepare import ProcessSettings
@@ -66,7 +66,7 @@ def read_seconds(text: str) -> float:
     return seconds
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Settings(Value):
     """What a run of ``plaitd`` was told."""
 

@@ -46,10 +46,10 @@ class Mark:
         self.program = 0  # its pid, once it runs
         self.beyond: set[int] = set()  # those that we have no right to signal
 
-    def environment(self, outer: str | None) -> str:
+    def environment(self, outer: bytes) -> bytes:
         """Return the value of the variable; *outer* is what we carry ourselves, as a program of another plaitd."""
-        own = f"{self.path}={self.number:x}"
-        return f"{outer} {own}" if outer else own
+        own = b"%s=%x" % (os.fsencode(self.path), self.number)
+        return b"%s %s" % (outer, own) if outer else own
 
     def put(self, pid: int) -> None:
         """Mark the program that just began as *pid*: what it starts from now on inherits the mark."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 #: The environment variable that marks a program and what it starts.
-VARIABLE = "PLAIT_PROGRAM"
+VARIABLE = b"PLAIT_PROGRAM"
 #: The lowest bits of a mark number the programs of one plaitd, the others are that plaitd's own.
 NUMBER_BITS = 24
 #: How long a keeper looks for programs that were only just starting when its owner died, in seconds.
@@ -74,10 +74,14 @@ def carriers(marks: range, text: bytes, sessions: Collection[int]) -> tuple[list
     """Return the processes that `carries` is true for, and whether another one vanished while looking."""
     found = []
     vanished = False
+    only_limit = not text and not sessions
     for pid in processes():
         try:
-            if carries(pid, marks, text, sessions):
+            # The quick way is spelt out: a program that died waits for the answer before it starts again.
+            if prlimit(pid, RLIMIT_RSS)[0] in marks if only_limit else carries(pid, marks, text, sessions):
                 found.append(pid)
+        except PermissionError:
+            pass
         except OSError:
             vanished = True
     return found, vanished

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: What a service manager tells us is not meant for our programs.
 NOT_INHERITED = frozenset(
-    {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
+    {b"NOTIFY_SOCKET", b"WATCHDOG_PID", b"WATCHDOG_USEC", b"LISTEN_PID", b"LISTEN_FDS", b"LISTEN_FDNAMES"}
 )
 #: After a failure the keeper stays so many seconds, since the program is likely to start again.
 LINGER = 5.0
@@ -116,16 +116,18 @@ class ProgramLife:
         loop = asyncio.get_running_loop()
         self.closing.callback(lambda: keeper.release(loop, self.linger))
 
-    def _environment(self) -> dict[str, str]:
-        environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    def _environment(self) -> dict[bytes, bytes]:
+        # As bytes: to decode and encode again takes a tenth of a millisecond from each start.
+        environment = {name: value for name, value in os.environb.items() if name not in NOT_INHERITED}
         if self.service.notify:
             from plait.services.notices import Notices
 
             notices = Notices(self.ready, lambda text: self.log.info("status: %s", text))
             self.closing.callback(notices.close)
-            environment["NOTIFY_SOCKET"] = notices.address
-        environment |= self.service.environment or {}
-        environment[VARIABLE] = self.mark.environment(os.environ.get(VARIABLE))
+            environment[b"NOTIFY_SOCKET"] = os.fsencode(notices.address)
+        for name, value in (self.service.environment or {}).items():
+            environment[os.fsencode(name)] = os.fsencode(value)
+        environment[VARIABLE] = self.mark.environment(os.environb.get(VARIABLE, b""))
         return environment
 
     async def wait(self) -> None:

@@ -149,7 +149,7 @@ def spawn(
     command: tuple[str, ...],
     *,
     directory: str | None,
-    environment: Mapping[str, str],
+    environment: Mapping[bytes, bytes],
     outputs: tuple[int, int],
     passed: tuple[int, ...],
 ) -> RunningProgram:

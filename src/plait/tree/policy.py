@@ -7,11 +7,10 @@ Erlang/OTP's supervisor; the back-off, which OTP lacks, is added.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from plait.errors import ConfigurationError
-from plait.values import Value
+from plait.values import Value, value
 
 Restart = Literal["always", "on-failure", "never"]
 Strategy = Literal["one_for_one", "rest_for_one", "one_for_all"]
@@ -25,7 +24,7 @@ def should_restart(restart: Restart, failed: bool) -> bool:
     return restart == "always" or (failed and restart == "on-failure")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Limit(Value):
     """
     How many *restarts* within how many *seconds* a group may need before it gives up.
@@ -56,7 +55,7 @@ class Limit(Value):
         return recent, len(recent) <= self.restarts
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Backoff(Value):
     """
     How long to wait before a service that failed runs again.

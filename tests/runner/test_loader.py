@@ -1,0 +1,334 @@
+"""From a file or a name to an application, and what is said when there is none: always by the user's own line."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plait.errors import ConfigurationError, EndpointError, PlaitError, UsageError
+from plait.runner.loader import load, load_file, load_name
+from plait.runner.settings import Settings
+from plait.tree.application import Application, Group
+
+SERVICE = """
+from plait import Application, Group, Task
+
+async def work():
+    pass
+
+task = Task(work)
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder to start in; what is imported from it is forgotten."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", "") or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def write(source: str, path: str = "shop.py") -> str:
+    Path(path).parent.mkdir(exist_ok=True)
+    Path(path).write_text(source)
+    return path
+
+
+def refused(source: str, path: str = "shop.py") -> str:
+    """Return what is said about a file with this *source*."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_file(write(source, path))
+    assert caught.value.exit_code == 78
+    return str(caught.value)
+
+
+def misnamed(target: str) -> str:
+    """Return what is said about a name."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_name(target)
+    return str(caught.value)
+
+
+# What is right --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "application = Application('shop', [task])",
+        "application = lambda: Application('shop', [task])",
+        "def application():\n    return Application('shop', [task])",
+        "application = Group('shop', [task])",
+        "application = lambda: Group('shop', [task])",
+    ],
+)
+def test_an_application_a_group_or_what_makes_one(line: str) -> None:
+    """A factory is called; a group becomes an application with it inside."""
+    found = load_file(write(SERVICE + line))
+    assert type(found) is Application
+    assert found.name == "shop"
+    (inside,) = found
+    assert inside.name == ("shop" if "Group" in line else "work")
+    assert isinstance(inside, Group) == ("Group" in line)
+
+
+def test_a_bare_service_is_wrapped() -> None:
+    """In an application of its name."""
+    found = load_file(write(SERVICE + "application = task"))
+    assert type(found) is Application
+    assert (found.name, [child.name for child in found]) == ("work", ["work"])
+
+
+def test_a_service_that_can_be_called_is_not_called() -> None:
+    """It is a description, whatever else it is."""
+    source = "from plait import Service\nclass Odd(Service):\n    def __call__(self): 1 / 0\napplication = Odd()"
+    assert load_file(write(source)).name == "odd"
+
+
+def test_a_file_is_a_module_of_its_name() -> None:
+    """What it defines can be pickled; it knows where it lies; it is not ``__main__``."""
+    source = SERVICE + "application = Application(__name__.replace('_', '-'), [task])\nfile = __file__"
+    path = write(source, "sub/my-shop.py")
+    found = load_file(path)
+    assert found.name == "my-shop"
+    assert sys.modules["my_shop"].file == os.path.abspath(path)
+    assert pickle.loads(pickle.dumps(found)) == found
+
+
+@pytest.mark.parametrize("path", ["logging.py", "asyncio.py", "plait.py", "1st.py", "sys.py"])
+def test_a_file_hides_no_module_of_that_name(path: str) -> None:
+    """It gets another name."""
+    before = dict(sys.modules)
+    load_file(write(SERVICE + "application = task", path))
+    for name, module in before.items():
+        assert sys.modules[name] is module
+    assert f"application_{path.removesuffix('.py')}" in sys.modules
+
+
+@pytest.mark.parametrize("attribute", ["application", "make", "holder.inner.app", "task"])
+def test_a_name_is_imported_from_where_it_was_started(attribute: str) -> None:
+    """A module or package of the present folder, an attribute of an attribute, a factory, a bare service."""
+    write(
+        SERVICE
+        + "application = Application('shop', [task])\ndef make(): return application\n"
+        + "class holder:\n    class inner:\n        app = application",
+        "store/web.py",
+    )
+    assert load_name(f"store.web:{attribute}").name in ("shop", "work")
+
+
+def test_settings_say_which() -> None:
+    """A file, or a name, and one of them only."""
+    write(SERVICE + "application = task")
+    assert load(Settings(python="shop.py")).name == "work"
+    assert load(Settings(target="shop:application")).name == "work"
+    with pytest.raises(UsageError) as caught:
+        load(Settings(python="shop.py", target="shop:application"))
+    assert str(caught.value) == "shop:application: is given beside -y shop.py: give one of them"
+    with pytest.raises(UsageError) as caught:
+        load(Settings())
+    assert str(caught.value) == "nothing to run: give -y FILE or module:attribute, see --help"
+
+
+# Files that are wrong -------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_read(folder: Path) -> None:
+    """Missing, or no file."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_file("no.py")
+    assert str(caught.value) == "no.py: cannot be read (No such file or directory): give the path of a Python file"
+    with pytest.raises(ConfigurationError) as caught:
+        load_file(str(folder))
+    assert str(caught.value) == f"{folder}: cannot be read (Is a directory): give the path of a Python file"
+
+
+def test_what_is_not_python() -> None:
+    """The line, in the file or in another that it imports; no line is made up."""
+    assert refused("\n\nx = = 1") == "shop.py:3: invalid syntax: correct the file"
+    assert refused("if 1:\nx = 1").startswith("shop.py:2: expected an indented block after 'if' statement on line 1: ")
+    Path("other.py").write_text("\nx = = 1")
+    sentence = refused("import sys\nsys.path.insert(0, '.')\nimport other")
+    assert sentence == f"{os.getcwd()}/other.py:2: invalid syntax: correct the file"
+    assert refused("\n\ncompile('x = = 1', 'formula', 'eval')").startswith("shop.py:3: SyntaxError: invalid syntax")
+    Path("shop.py").write_bytes(b"x = 1\n# \xff\n")
+    with pytest.raises(ConfigurationError, match=r"^shop\.py(:\d)?: .*utf-8.*: correct the file$"):
+        load_file("shop.py")
+    Path("shop.py").write_bytes(b"x = '\0'\n")
+    with pytest.raises(ConfigurationError, match=r"^shop\.py(:\d)?: .*null bytes.*: correct the file$"):
+        load_file("shop.py")
+
+
+def test_a_missing_variable() -> None:
+    """With the nearest that there is."""
+    assert refused("x = 1") == "shop.py: defines no variable `application`: write application = Application(...)"
+    assert refused("aplication = 1") == (
+        "shop.py: defines no variable `application` (but `aplication`): write application = Application(...)"
+    )
+    assert refused("_application = 1") == (
+        "shop.py: defines no variable `application`: write application = Application(...)"
+    )
+
+
+def test_an_error_that_looks_like_a_missing_variable_is_not_taken_for_one() -> None:
+    """The original of these files was looked up in a dictionary, and a KeyError inside was mistaken."""
+    assert refused("\nraise KeyError('application')") == (
+        "shop.py:2: KeyError: 'application': correct it, then start again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("application = 3", "an int"),
+        ("application = None", "a NoneType"),
+        ("application = []", "a list"),
+        ("application = Application", "a type"),
+        ("def application(): pass", "a NoneType"),
+        ("async def application(): pass", "a coroutine"),
+        ("application = work", "a coroutine"),
+    ],
+)
+def test_what_is_no_application(line: str, what: str) -> None:
+    """Said with what it is; a coroutine is put away without a warning."""
+    assert refused(f"{SERVICE}{line}\n") == (
+        f"shop.py: application: is {what}, not an Application: make it a plait.Application"
+    )
+
+
+def test_errors_show_the_users_own_line() -> None:
+    """The innermost of the file itself, not of the libraries or of Python that it calls."""
+    assert refused("\n\n1 / 0") == "shop.py:3: ZeroDivisionError: division by zero: correct it, then start again"
+    assert refused("def f():\n    return 1 / 0\n\nf()") == (
+        "shop.py:2: ZeroDivisionError: division by zero: correct it, then start again"
+    )
+    assert refused("import json\n\njson.loads('x')").startswith("shop.py:3: JSONDecodeError: Expecting value: ")
+    library = "lib/python3/site-packages/thing.py"
+    Path(library).parent.mkdir(parents=True)
+    Path(library).write_text("def fail():\n    raise RuntimeError('bad')\n")
+    path = f"import sys\nsys.path.insert(0, {os.path.dirname(library)!r})\nimport thing\n"
+    assert refused(f"{path}thing.fail()\n") == "shop.py:4: RuntimeError: bad: correct it, then start again"
+    assert refused("from dataclasses import dataclass\n@dataclass\nclass A:\n    a: int\n\nA()").startswith(
+        "shop.py:6: TypeError: "
+    )
+    assert refused("raise RuntimeError('one\\n\\ntwo')") == (
+        "shop.py:1: RuntimeError: one two: correct it, then start again"
+    )
+
+
+def test_a_library_that_is_named_is_shown_by_its_own_line() -> None:
+    """Where nothing but a library was run, its line is better than none."""
+    Path("site-packages").mkdir()
+    Path("site-packages/store.py").write_text("\nraise RuntimeError('bad')\n")
+    sys.path.insert(0, "site-packages")
+    assert misnamed("store:application") == (
+        f"{os.getcwd()}/site-packages/store.py:2: RuntimeError: bad: correct it, then start again"
+    )
+
+
+def test_what_plait_says_about_a_value_is_said_with_the_line() -> None:
+    """The class of the error stays; nothing is said twice."""
+    path = write("from plait import Listener\n\n\napplication = Listener('tcp:http', print)")
+    with pytest.raises(EndpointError) as caught:
+        load_file(path)
+    assert str(caught.value) == (
+        'shop.py:4: endpoint "tcp:http": port "http" is not a number: write one from 0 to 65535'
+    )
+    assert refused("from plait import Limit\nLimit(-1)") == (
+        "shop.py:2: Limit: restarts=-1: wanted a whole number from 0, or None"
+    )
+    assert refused("from plait import current\ncurrent()").startswith("shop.py:2: PlaitError: plait.current(): ")
+
+
+def test_a_file_that_exits_is_not_obeyed() -> None:
+    """It would end plaitd without a word; argparse in it does that."""
+    assert refused("import sys\nsys.exit(4)") == ("shop.py:2: ends by sys.exit(4): take that out, plaitd does the rest")
+    assert refused("\nraise SystemExit('enough')") == (
+        "shop.py:2: ends by sys.exit('enough'): take that out, plaitd does the rest"
+    )
+
+
+def test_a_factory_that_fails_is_shown_by_its_line() -> None:
+    """Or by its name, when it could not even be called."""
+    assert refused("def application():\n    return 1 / 0") == (
+        "shop.py:2: ZeroDivisionError: division by zero: correct it, then start again"
+    )
+    assert refused("def application(reactor):\n    return reactor") == (
+        "shop.py: application: TypeError: application() missing 1 required positional argument: 'reactor': "
+        "correct it, then start again"
+    )
+
+
+# Names that are wrong -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["shop", "shop:", ":application", ":", "..:application", "a b:c", "shop:a.", "1:x"])
+def test_what_is_not_a_name(target: str) -> None:
+    """An example says what is."""
+    assert misnamed(target) == f"{target}: wanted module:attribute, such as shop:application"
+
+
+@pytest.mark.parametrize("target", ["shop.py", "shop.py:application", "./shop.py", "sub/shop:application"])
+def test_a_path_in_place_of_a_name(target: str) -> None:
+    """It is what most people type first."""
+    path = target.partition(":")[0]
+    write("raise RuntimeError('it was run')")
+    assert misnamed(target) == f"{target}: wanted module:attribute: for a file give -y {path}"
+
+
+def test_a_module_that_is_not_there() -> None:
+    """Which part of the name, and that it may be elsewhere."""
+    write("", "store/__init__.py")
+    sentence = "look at the name, or change to its folder"
+    assert misnamed("nowhere:x") == f"nowhere:x: there is no module 'nowhere' here: {sentence}"
+    assert misnamed("nowhere.web:x") == f"nowhere.web:x: there is no module 'nowhere' here: {sentence}"
+    assert misnamed("store.web:x") == f"store.web:x: there is no module 'store.web' here: {sentence}"
+
+
+def test_a_module_that_lacks_another_is_shown_by_its_line() -> None:
+    """It was found; what it imports was not."""
+    write("\nimport nowhere", "store/web.py")
+    place = f"{os.getcwd()}/store/web.py:2"
+    assert misnamed("store.web:x") == (
+        f"{place}: ModuleNotFoundError: No module named 'nowhere': correct it, then start again"
+    )
+
+
+def test_a_module_that_is_wrong_is_shown_by_its_line() -> None:
+    """As a file is."""
+    write("x = = 1", "store/a.py")
+    write("\n1 / 0", "store/b.py")
+    write("from plait import Limit\nLimit(-1)", "store/c.py")
+    write("import sys\nsys.exit()", "store/d.py")
+    place = f"{os.getcwd()}/store"
+    assert misnamed("store.a:x") == f"{place}/a.py:1: invalid syntax: correct the file"
+    assert misnamed("store.b:x").startswith(f"{place}/b.py:2: ZeroDivisionError: ")
+    assert misnamed("store.c:x").startswith(f"{place}/c.py:2: Limit: restarts=-1: ")
+    assert misnamed("store.d:x") == f"{place}/d.py:2: ends by sys.exit(None): take that out, plaitd does the rest"
+
+
+def test_an_attribute_that_is_not_there() -> None:
+    """With the nearest that is."""
+    write(SERVICE + "application = task\n", "store.py")
+    assert misnamed("store:aplication") == (
+        "store:aplication: store has no attribute 'aplication' (but `application`): look at the name"
+    )
+    assert misnamed("store:application.zzz") == (
+        "store:application.zzz: store has no attribute 'zzz': look at the name"
+    )
+    assert misnamed("store:Task") == "store:Task: is a type, not an Application: make it a plait.Application"
+
+
+def test_every_refusal_has_the_error_behind_it() -> None:
+    """For whoever debugs: the cause of an error of people's own is kept."""
+    with pytest.raises(PlaitError) as caught:
+        load_file(write("1 / 0"))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
