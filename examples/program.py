@@ -9,8 +9,6 @@ killed, it goes too.  The listener tells on port 8102 which process serves at th
     nc 127.0.0.1 8102
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 

@@ -1,24 +1,20 @@
 """
-A resource and its users: a database that is opened once and closed after all who use it.
+A resource and its users: a database that is opened before them, and closed after them.
 
-Each line that a client sends is kept; the answer is how many there are. ::
+Each line that a client sends is kept in lines.sqlite; the answer is how many there are. ::
 
     plaitd -ny resource.py
     echo hello | nc -N 127.0.0.1 8104
+
+Stop it, start it again: it goes on counting.
 """
 
-from __future__ import annotations
-
 import asyncio
-import os
 import sqlite3
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from plait import Application, Listener, Periodic, Resource, current
-
-FILE = os.path.join(tempfile.gettempdir(), "plait-example.sqlite")
 
 
 @asynccontextmanager
@@ -33,12 +29,12 @@ async def open_database(file: str) -> AsyncIterator[sqlite3.Connection]:
         connection.close()
 
 
-database = Resource(open_database, arguments=(FILE,), name="database")
+database = Resource(open_database, arguments=("lines.sqlite",), name="database")
 
 
 async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Keep each line, answer with their number."""
-    connection = await current().need(database)
+    connection = await current().need(database)  # what `open_database` yields
     async for line in reader:
         connection.execute("insert into line values (?)", (line.decode().strip(),))
         (count,) = connection.execute("select count(*) from line").fetchone()
@@ -48,7 +44,8 @@ async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 async def commit() -> None:
     """Write to the disk what came since the last time."""
-    (await current().need(database)).commit()
+    connection = await current().need(database)
+    connection.commit()
 
 
 application = Application(

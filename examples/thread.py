@@ -8,8 +8,6 @@ found::
     nc 127.0.0.1 8103
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import threading

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from plait.errors import NotFound as NotFound
     from plait.errors import PlaitError as PlaitError
     from plait.errors import PrivilegeError as PrivilegeError
+    from plait.errors import ProgramFailed as ProgramFailed
     from plait.errors import StartFailed as StartFailed
     from plait.errors import StopApplication as StopApplication
     from plait.errors import UsageError as UsageError
@@ -32,8 +33,13 @@ if TYPE_CHECKING:
     from plait.events import StateChanged as StateChanged
     from plait.runner.runner import run as run
     from plait.services.connection import Connection as Connection
+    from plait.services.connection_life import Connected as Connected
+    from plait.services.connection_life import ConnectFailed as ConnectFailed
+    from plait.services.connection_life import Disconnected as Disconnected
+    from plait.services.link import Link as Link
     from plait.services.listener import Listener as Listener
     from plait.services.program import Program as Program
+    from plait.services.runs import RunFailed as RunFailed
     from plait.services.schedule import Cron as Cron
     from plait.services.schedule import Periodic as Periodic
     from plait.services.task import Resource as Resource
@@ -56,13 +62,16 @@ _HOMES = {
     "endpoints": "Endpoint",
     "errors": (
         "AlreadyRunning BindError CannotCreate ConfigurationError EndpointError GaveUp LeftBehind NeedError NotFound "
-        "PlaitError PrivilegeError StartFailed StopApplication UsageError"
+        "PlaitError PrivilegeError ProgramFailed StartFailed StopApplication UsageError"
     ),
     "events": "Event State StateChanged",
     "runner.runner": "run",
     "services.connection": "Connection",
+    "services.connection_life": "ConnectFailed Connected Disconnected",
+    "services.link": "Link",
     "services.listener": "Listener",
     "services.program": "Program",
+    "services.runs": "RunFailed",
     "services.schedule": "Cron Periodic",
     "services.task": "Resource Task Thread",
     "tree.application": "Application Group",

@@ -16,6 +16,7 @@ Every error, drawn as a tree at the top.
     ├── StartFailed               70   a service ended, or was late, before it was ready
     ├── GaveUp                    70   a group restarted more often than its limit allows
     ├── LeftBehind                70   a service that did not stop in its time
+    ├── ProgramFailed             70   a child program could not be run, or ended badly
     └── IllegalTransition         70   a bug in plait: a state followed from the wrong one
 
     StopApplication               not an error: an order to the tree
@@ -106,6 +107,14 @@ class LeftBehind(PlaitError):
     def __init__(self, message: str, path: str) -> None:
         super().__init__(message)
         self.path = path
+
+
+class ProgramFailed(PlaitError):
+    """A program could not be run, or ended badly; ``returncode`` is as in `RunningProgram`, None if it never ran."""
+
+    def __init__(self, message: str, returncode: int | None = None) -> None:
+        super().__init__(message)
+        self.returncode = returncode
 
 
 class IllegalTransition(PlaitError):

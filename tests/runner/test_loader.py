@@ -30,10 +30,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder to start in; what is imported from it is forgotten."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    modules, finders = set(sys.modules), set(sys.path_importer_cache)
     yield tmp_path
-    for name, module in list(sys.modules.items()):
-        if (getattr(module, "__file__", "") or "").startswith(str(tmp_path)):
+    for name in set(sys.modules) - modules:
+        if name.partition(".")[0] not in (*sys.stdlib_module_names, "plait"):
             del sys.modules[name]
+    for path in set(sys.path_importer_cache) - finders:
+        del sys.path_importer_cache[path]
 
 
 def write(source: str, path: str = "shop.py") -> str:
@@ -159,7 +162,7 @@ def test_what_is_not_python() -> None:
     sentence = refused("import sys\nsys.path.insert(0, '.')\nimport other")
     assert sentence == f"{os.getcwd()}/other.py:2: invalid syntax: correct the file"
     assert refused("\n\ncompile('x = = 1', 'formula', 'eval')").startswith("shop.py:3: SyntaxError: invalid syntax")
-    Path("shop.py").write_bytes(b"x = 1\n# \xff\n")
+    Path("shop.py").write_bytes(b"x = '\xff'\n")
     with pytest.raises(ConfigurationError, match=r"^shop\.py(:\d)?: .*utf-8.*: correct the file$"):
         load_file("shop.py")
     Path("shop.py").write_bytes(b"x = '\0'\n")

@@ -5,6 +5,7 @@ Connection: one that is kept open, on the virtual clock and UNIX sockets.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -76,7 +77,8 @@ class Broker:
     async def go(self) -> None:
         assert self.server is not None
         self.server.close()
-        os.unlink(self.path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)  # from Python 3.13 on, closing the server has done it
         await self.cut()
 
     async def cut(self) -> None:

@@ -167,7 +167,7 @@ APPLICATIONS = {
 SOURCES = {
     "syntax error": "application = = 1\n",
     "indentation": "  application = 1\n",
-    "not UTF-8": "# \udcff\n",
+    "not UTF-8": "x = '\udcff'\n",
     "no application": "aplication = 1\n",
     "nothing in it": "",
     "wrong type": "application = 3\n",

@@ -334,7 +334,7 @@ class Foreground(_Running):
             ready: dict[int, int] = {}
             while handle not in ready:
                 ready = dict(poller.poll(max(0.0, deadline - time.monotonic()) * 1000))
-                assert ready, f"it did not end within {seconds:g} s:\n{self.output}{self.errors}"
+                assert ready, f"it did not end within {seconds:g} s: {state_of(self.pid)}\n{self.output}{self.errors}"
                 if pipe is not None and pipe.fileno() in ready and not self._read(0.0):
                     poller.unregister(pipe)
             ended = time.monotonic() - began
@@ -354,10 +354,19 @@ class Daemon(_Running):
     def wait(self, seconds: float = PATIENCE) -> Ended:
         """Wait for its end; the output is its log."""
         began = self._asked_at or time.monotonic()
-        assert wait_for_end(self.pid, seconds), f"it did not end within {seconds:g} s:\n{self.place.log}"
+        in_time = wait_for_end(self.pid, seconds)
+        assert in_time, f"it did not end within {seconds:g} s: {state_of(self.pid)}\n{self.place.log}"
         ended = time.monotonic() - began
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return Ended(code, self.place.log, "", ended)
+
+
+def state_of(pid: int) -> str:
+    """Return what /proc says about where process *pid* hangs, for a person who looks for the reason."""
+    wanted = ("State", "SigPnd", "ShdPnd", "SigBlk", "SigCgt", "Threads")
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    facts = [" ".join(line.split()) for line in lines if line.startswith(wanted)]
+    return "; ".join([*facts, Path(f"/proc/{pid}/wchan").read_text(), Path(f"/proc/{pid}/syscall").read_text().strip()])
 
 
 def wait_for_end(pid: int, seconds: float = PATIENCE) -> bool:

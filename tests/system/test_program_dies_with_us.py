@@ -19,7 +19,7 @@ import pytest
 from plait import AlreadyRunning, CannotCreate, Limit, StartFailed, State, running
 from plait.services.keeper import keeper
 from plait.testing import reached
-from tests.system.program_rig import is_alive, shell, shop, until, who_runs
+from tests.system.program_rig import LOOPS, is_alive, run_on, shell, shop, until, who_runs
 from tests.system.test_program_stop import FORKS
 
 # A stand-in for plaitd that a test can kill; its options come as an expression.
@@ -149,16 +149,31 @@ def test_the_keeper_outlasts_a_restart() -> None:
     assert keepers() == []
 
 
-def test_a_keeper_that_was_killed_is_replaced() -> None:
-    """The next start of a program brings a new keeper."""
+@pytest.mark.logs("WARNING plait.keeper: the keeper was killed: there is a new one")
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_keeper_that_was_killed_is_replaced(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is heard, and there is another one at once."""
+    monkeypatch.setattr("plait.services.keeper.AT_ONCE", 0.0)
+
+    async def main() -> None:
+        async with running(shop(shell("exec sleep 1000"))):
+            (before,) = keepers()
+            os.kill(before, signal.SIGKILL)
+            await until(lambda: keepers() not in ([], [before]))
+
+    run_on(loop, main())
+    assert keepers() == []
+
+
+@pytest.mark.logs("WARNING plait.keeper: the keeper cannot run .it ended at once.: programs will outlive this process")
+def test_a_keeper_that_cannot_run_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """One that ends at once is not tried again and again; the program runs on, and the log says what is missing."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
 
     async def main() -> None:
         async with running(shop(shell("exec sleep 1000"))) as tree:
-            (before,) = keepers()
-            os.kill(before, signal.SIGKILL)
-            await tree.restart("shop/images")
-            (after,) = keepers()
-            assert after != before
+            await until(lambda: caplog.messages)
+            assert tree.state("shop/images") is State.READY
 
     asyncio.run(main())
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from plait import Application, Backoff, GaveUp, Limit, Program, StartFailed, State, StateChanged, Tree, running
-from plait.services.spawn import ProgramFailed, RunningProgram
+from plait.errors import ProgramFailed
+from plait.services.spawn import RunningProgram
 from plait.testing import reached
 from tests.system.program_rig import LOOPS, python, run_on, shell, shop, until
 

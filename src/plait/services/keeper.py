@@ -4,11 +4,13 @@ Keeper: our side of the process that ends our programs when we cannot
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from plait.services import keeper_process
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncGenerator, Awaitable
 
+#: A keeper that lives no longer, in seconds, has not begun: another one would fare no better.
+AT_ONCE = 1.0
 SCRIPT = os.path.abspath(keeper_process.__file__)
 
 
@@ -31,6 +35,8 @@ class Keeper:
         self._owner = os.getpid()
         self._pid = 0
         self._channel: socket.socket | None = None
+        self._began = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._holders = 0
         self._timer: asyncio.TimerHandle | None = None
         self._lingering: AsyncGenerator[None] | None = None
@@ -47,28 +53,44 @@ class Keeper:
         self._number = (self._number + 1) % (1 << NUMBER_BITS)
         return self.prefix << NUMBER_BITS | (0 if dies_with_us else 1 << 61) | self._number
 
-    def hold(self) -> None:
+    def hold(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the keeper unless it runs; raise `OSError` if that cannot be done."""
         self._linger_no_more()
-        if not self._is_alive():
+        if not self._pid:
             self._start()
+        self._watch(loop)
         self._holders += 1
 
-    def _is_alive(self) -> bool:
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not loop and self._channel is not None:
+            self._loop = loop
+            loop.add_reader(self._channel.fileno(), self._hear_end)
+
+    def _hear_end(self) -> None:
+        """Replace the keeper, which nobody but us should end; but not one that cannot even begin."""
+        lived = time.monotonic() - self._began
+        loop = self._loop
+        self._end()
+        if not self._holders or loop is None:
+            return
+        log = logging.getLogger("plait.keeper")
         try:
-            if self._pid and os.waitpid(self._pid, os.WNOHANG)[0] == 0:
-                return True
-        except ChildProcessError:
-            pass
-        self._pid = 0  # it was reaped: the number may mean another process by now
-        return False
+            if lived < AT_ONCE:
+                raise OSError("it ended at once")
+            self._start()
+        except OSError as error:
+            log.warning(
+                "the keeper cannot run (%s): programs will outlive this process if it is killed with -9:"
+                " is %s there for the user that it runs as?", error.strerror or error, sys.executable,
+            )  # fmt: skip
+            return
+        self._watch(loop)
+        log.warning("the keeper was killed: there is a new one")
 
     def _start(self) -> None:
         if not sys.executable or getattr(sys, "frozen", False):
             raise OSError("there is no Python interpreter to run it")
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        self._began = time.monotonic()
         owner = os.pidfd_open(os.getpid())
         try:
             self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -107,7 +129,8 @@ class Keeper:
         self._programs.pop(pid, None)
 
     def _send(self, pid: int, pidfd: int) -> None:
-        assert self._channel is not None
+        if self._channel is None:
+            return
         try:
             socket.send_fds(self._channel, [b"%d" % pid], [pidfd])
         except OSError:
@@ -144,7 +167,10 @@ class Keeper:
 
     def _end(self) -> None:
         self._linger_no_more()
+        loop, self._loop = self._loop, None
         if self._channel is not None:
+            if loop is not None and not loop.is_closed():
+                loop.remove_reader(self._channel.fileno())
             self._channel.close()
             self._channel = None
         if self._pid:

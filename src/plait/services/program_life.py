@@ -10,11 +10,12 @@ import re
 from signal import SIGCONT, SIGKILL, Signals
 from typing import TYPE_CHECKING
 
+from plait.errors import ProgramFailed
 from plait.services import descendants
 from plait.services.descendants import VARIABLE, Mark
 from plait.services.keeper import keeper
 from plait.services.output import Output
-from plait.services.spawn import ProgramFailed, RunningProgram, spawn
+from plait.services.spawn import RunningProgram, spawn
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -106,14 +107,14 @@ class ProgramLife:
             self.closing.callback(keeper.forget, self.program.pid)
 
     def _hold_keeper(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            keeper.hold()
+            keeper.hold(loop)
         except (OSError, AttributeError) as error:
             raise ProgramFailed(
                 f"{self.context.path}: cannot start the keeper, which ends the program when plaitd is killed"
                 f" ({getattr(error, 'strerror', None) or error}): set dies_with_us=False to do without"
             ) from error
-        loop = asyncio.get_running_loop()
         self.closing.callback(lambda: keeper.release(loop, self.linger))
 
     def _environment(self) -> dict[bytes, bytes]:

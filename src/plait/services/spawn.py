@@ -11,18 +11,10 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import PlaitError
+from plait.errors import ProgramFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-class ProgramFailed(PlaitError):
-    """A program could not be run, or ended badly; ``returncode`` is as in `RunningProgram`, None if it never ran."""
-
-    def __init__(self, message: str, returncode: int | None = None) -> None:
-        super().__init__(message)
-        self.returncode = returncode
 
 
 class RunningProgram:

@@ -1,0 +1,315 @@
+"""plait, as people type it: run for who writes an application, check for who is about to start one."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plait import __version__
+from plait.cli.plait import main
+from tests.system.daemon import IDLE, PATIENCE, Foreground, Place
+
+PLAIT = os.path.join(sysconfig.get_path("scripts"), "plait")
+
+SHOP = """\
+from plait import Application, Group, Listener, Task
+
+async def echo(reader, writer):
+    pass
+
+async def work():
+    pass
+
+application = Application("shop", [
+    Task(work),
+    Group("web", [Listener("unix:echo.sock", echo)], strategy="rest_for_one"),
+])
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)  # as it is set by a check, and set back here
+    for name in ("NOTIFY_SOCKET", "PLAIT_NOTIFY_FD", "LISTEN_FDS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A folder to start programs in, where nothing may be left."""
+    with Place(tmp_path) as place:
+        yield place
+        place.assert_nothing_left()
+
+
+# Commands -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "no command"),
+        (["chekc"], "chekc: no such command, did you mean check?"),
+        (["zzz"], "zzz: no such command"),
+        (["-y", "shop.py"], "-y: no such option"),
+        (["--verbose"], "--verbose: no such option"),
+    ],
+)
+def test_a_slip_in_the_command_is_said(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the nearest that there is, on standard error, with exit code 2."""
+    assert main(arguments) == 2
+    assert capsys.readouterr() == ("", f"plait: {sentence}: see plait --help\n")
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_says_what_there_is(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In 80 columns, on standard output, with exit code 0."""
+    assert main([flag]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("usage: plait COMMAND ...\n")
+    assert re.findall(r"^  plait (\w+)  ", shown.out, re.MULTILINE) == ["run", "check"]
+    assert all(len(line) <= 80 for line in shown.out.splitlines())
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_help_of_a_command(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it does and its options, in 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: plait {command} [options")
+    assert ("--pidfile" in shown) == (command == "check")
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of plait and of Python."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith(f"plait {__version__} (Python 3.")
+
+
+# Check ----------------------------------------------------------------------------------------------------------------
+
+
+def test_check_prints_what_would_run_and_how(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The tree, where it listens, each setting with its value and where that came from; then that nothing is wrong."""
+    Path("shop.py").write_text(SHOP)
+    assert main(["check", "-y", "shop.py", "--umask=27", "-l", "run.log", "--stop-timeout", "2.5"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    tree, daemon, settings, verdict = shown.out.split("\n\n")
+    assert [line.split("  ")[0] for line in tree.splitlines()] == [
+        "shop",
+        "├── work",
+        "└── web",
+        "",
+    ]
+    assert "└── echo  Listener(" in tree
+    assert daemon == "listens on unix:echo.sock\nbecomes a daemon"
+    assert settings.splitlines() == [
+        "python        shop.py     the command line",
+        "nodaemon      no          default",
+        "daemon        no          default",
+        "pidfile       plaitd.pid  default",
+        "logfile       run.log     the command line",
+        "log_level     info        default",
+        "log_format    text        default",
+        "rundir        .           default",
+        "umask         027         the command line",
+        "uid           unchanged   default",
+        "gid           unchanged   default",
+        "reactor       auto        default",
+        "stop_timeout  2.5 s       the command line",
+    ]
+    assert verdict == "nothing would keep it from starting\n"
+    assert os.listdir(folder) == ["shop.py"]
+
+
+def test_check_of_a_start_in_the_foreground(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The values are those that this start would have."""
+    Path("shop.py").write_text(
+        "from plait import Application\napplication = Application('shop', [], stop_timeout=None)"
+    )
+    assert main(["check", "-ny", "shop.py", "--pidfile="]) == 0
+    shown = capsys.readouterr().out
+    assert "\nlistens nowhere\nstays in the foreground\n" in shown
+    values = dict(re.findall(r"^(\w+) +(.+?)  +(?:default|the command line)$", shown, re.MULTILINE))
+    assert values["nodaemon"] == "yes"
+    assert values["pidfile"] == "none"
+    assert values["logfile"] == "- (standard output)"
+    assert values["umask"] == values["uid"] == values["gid"] == "unchanged"
+    assert values["stop_timeout"] == "no limit"
+
+
+def test_check_says_all_problems_and_ends_with_the_code_of_the_first(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error, each with the name of the program; what would run is shown all the same."""
+    Path("shop.py").write_text(SHOP)
+    assert main(["check", "-y", "shop.py", "--pidfile=no/p", "-d", "no"]) == 78
+    shown = capsys.readouterr()
+    assert shown.out.startswith("shop\n")
+    assert "nothing would keep it" not in shown.out
+    assert shown.err == (
+        "plait check: no: cannot be entered (No such file or directory): make it, or give another --rundir\n"
+        f"plait check: no/p: cannot be written (there is no directory {folder}/no): make it, "
+        "or give another place with --pidfile=FILE, or none with --pidfile=\n"
+    )
+
+
+def test_check_of_what_cannot_be_loaded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to show; what is wrong with the settings is said first, as a start would."""
+    Path("shop.py").write_text("x = = 1")
+    assert main(["check", "-y", "shop.py"]) == 78
+    assert capsys.readouterr() == ("", "plait check: shop.py:1: invalid syntax: correct the file\n")
+    assert main(["check", "-y", "shop.py", "-l", "-"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "plait check: --logfile=-: a daemon has no standard output: name a file, or stay in front with -n\n"
+        "plait check: shop.py:1: invalid syntax: correct the file\n",
+    )
+    assert main(["check"]) == 2
+    assert capsys.readouterr().err == ("plait check: nothing to run: give -y FILE or module:attribute, see --help\n")
+
+
+def test_check_of_a_slip_in_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    """As plaitd says it, with its own name."""
+    assert main(["check", "--pidfle=x"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "plait check: --pidfle: no such option, did you mean --pidfile?: see plait check --help\n",
+    )
+
+
+def test_check_ends_although_the_file_began_a_thread(place: Place) -> None:
+    """One that would go on for ever, and keep Python from ending; what was printed is not lost."""
+    place.write("import threading\nthreading.Thread(target=threading.Event().wait).start()\n" + SHOP)
+    ended = place.run("check", "-ny", "shop.py", program=(PLAIT,))
+    assert (ended.code, ended.errors) == (0, "")
+    assert ended.output.endswith("nothing would keep it from starting\n")
+    ended = place.run("check", "-y", "shop.py", program=(PLAIT,))
+    assert ended.code == 78
+
+
+def test_a_signal_ends_a_check_whose_file_takes_its_time(place: Place) -> None:
+    """By SIGINT, for a shell that runs it in a loop, and without a traceback."""
+    place.write("tell('loading'); time.sleep(30)\n")
+    process = place.popen("check", "-y", "shop.py", program=(PLAIT,), stderr=subprocess.PIPE)
+    assert place.heard() == "loading"
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    with process.stderr:
+        assert process.stderr.read() == b"plait check: stopped by SIGINT before anything was started\n"
+    assert process.wait(PATIENCE) == -signal.SIGINT
+
+
+# Run ------------------------------------------------------------------------------------------------------------------
+
+
+def run(place: Place, *options: str, **how: Any) -> Foreground:
+    """Start plait run, with its log in a pipe."""
+    with open(place.root / "errors", "wb") as errors:
+        how = {"stdout": subprocess.PIPE, "stderr": errors} | how
+        process = place.popen("run", *options, "-y", "shop.py", program=(PLAIT,), **how)
+    return Foreground(place, process)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)])
+def test_run_logs_json_where_nobody_looks_and_has_no_pidfile(place: Place, number: int, code: int) -> None:
+    """One object a line; SIGTERM ends it with 0, and after SIGINT it ends by that, so that a shell notices."""
+    place.write(IDLE)
+    running = run(place)
+    running.log_until("is ready")
+    assert not place.pidfile.exists()
+    ended = running.stop(number)
+    assert (ended.code, ended.errors) == (code, "")
+    messages = [json.loads(line)["message"] for line in ended.output.splitlines()]
+    assert messages[-2:] == ["put away", f"ended: received {signal.Signals(number).name}: exit status 0"]
+
+
+def test_run_logs_in_colours_on_a_terminal(place: Place) -> None:
+    """Text for people; and plain where they asked for that with NO_COLOR."""
+    place.write(IDLE)
+    assert "\x1b[" in on_terminal(place, {"TERM": "xterm", "NO_COLOR": ""})
+    plain = on_terminal(place, {"TERM": "xterm", "NO_COLOR": "1"})
+    assert "\x1b[" not in plain
+    assert not plain.startswith("{")
+
+
+def on_terminal(place: Place, environment: dict[str, str]) -> str:
+    """Return what plait run writes to a terminal until it is ready, and stop it as a person does, with Ctrl-C."""
+    master, slave = pty.openpty()
+    try:
+        process = place.popen(
+            "run",
+            "-y",
+            "shop.py",
+            program=(PLAIT,),
+            environment=environment,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        text = b""
+        deadline = time.monotonic() + PATIENCE
+        while b"is ready" not in text:
+            assert select.select([master], [], [], max(0.0, deadline - time.monotonic()))[0], text
+            text += os.read(master, 4096)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == -signal.SIGINT
+        return text.decode()
+    finally:
+        os.close(master)
+
+
+def test_run_says_its_own_name_in_front_of_what_is_wrong(place: Place) -> None:
+    """As plaitd -n would say it, and with its code."""
+    place.write(SHOP.replace("unix:echo.sock", "unix:no/echo.sock"))
+    ended = place.run("run", "-y", "shop.py", program=(PLAIT,))
+    assert (ended.code, ended.output) == (69, "")
+    assert ended.errors == (
+        "plait run: unix:no/echo.sock: cannot be opened (No such file or directory): "
+        f"make the directory {place.folder}/no, or choose another path\n"
+    )
+    ended = place.run("run", "--pidfile=x", program=(PLAIT,))
+    assert (ended.code, ended.output) == (2, "")
+    assert ended.errors.startswith("plait run: --pidfile: no such option")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)])
+def test_a_signal_ends_a_run_whose_file_takes_its_time(place: Place, number: int, code: int) -> None:
+    """Nothing was started: that is said, and nothing else."""
+    place.write("tell('loading'); time.sleep(30)\n")
+    running = run(place)
+    assert place.heard() == "loading"
+    ended = running.stop(number)
+    name = signal.Signals(number).name
+    assert (ended.code, ended.output) == (code, "")
+    assert ended.errors == f"plait run: stopped by {name} before anything was started\n"
+
+
+def test_what_an_application_prints_is_not_lost_when_it_ends_by_a_signal(place: Place) -> None:
+    """What is still in Python's own buffer is written before the end by SIGINT."""
+    place.write("print('loaded')\n" + IDLE)
+    running = run(place)
+    running.log_until("is ready")
+    assert "loaded\n" in running.stop(signal.SIGINT).output
