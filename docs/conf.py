@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from collections.abc import Iterable
+from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -67,8 +69,38 @@ class SettingsTable(Derived):
                 continue
             takes = f" {meta['metavar']}" if meta["metavar"] else ""
             spelt = ", ".join(f"`{flag}{takes}`" for flag in meta["flags"]) or f"`{meta['metavar']}`"
-            default = "" if item.default in ("", None, False) else f"`{item.default}`"
+            default = "" if item.default in ("", None, False) or not can_be_given(item) else f"`{item.default}`"
             yield f"| {spelt} | {default} | {meta['help'].replace('|', chr(92) + '|')} |"
+
+
+def can_be_given(item: dataclasses.Field[Any]) -> bool:
+    """Say whether the default of a setting can be typed, too."""
+    try:
+        return not item.metadata["read"] or bool(item.metadata["read"](str(item.default)))
+    except plait.UsageError:
+        return False
+
+
+class FieldsTable(Derived):
+    """The fields of a service that it does not share with every service, and their defaults."""
+
+    required_arguments = 1
+
+    def lines(self) -> Iterable[str]:
+        """Yield a row for each field."""
+        shared = {item.name for item in dataclasses.fields(plait.Service)}
+        cls = getattr(plait, self.arguments[0])
+        if cls is plait.Service:
+            shared = set()
+        yield "| field | default |"
+        yield "| --- | --- |"
+        for item in dataclasses.fields(cls):
+            if item.name in shared:
+                continue
+            default = "must be given" if item.default is dataclasses.MISSING else f"`{item.default!r}`"
+            if isinstance(item.default, signal.Signals):
+                default = f"`{item.default.name}`"
+            yield f"| `{item.name}`{'' if item.kw_only else ', also by position'} | {default} |"
 
 
 class FormsTable(Derived):
@@ -101,5 +133,6 @@ class TransitionsTable(Derived):
 def setup(app: Sphinx) -> None:
     """Add the tables."""
     app.add_directive("settings-table", SettingsTable)
+    app.add_directive("fields-table", FieldsTable)
     app.add_directive("forms-table", FormsTable)
     app.add_directive("transitions-table", TransitionsTable)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,18 @@ from plait.access import look
 
 #: How the pidfile and the log are opened.
 FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder of everybody's: those that pytest makes are hidden from ordinary users."""
+    made = Path(tempfile.mkdtemp(prefix="plait-"))
+    made.chmod(0o777)
+    yield made
+    for path in made.iterdir():
+        if path.is_dir():
+            path.chmod(0o755)
+    shutil.rmtree(made)
 
 
 @contextmanager
@@ -88,12 +102,10 @@ PLACES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("makes", [False, True], ids=["there", "made"])
 @pytest.mark.parametrize("who", ["ordinary", "as we are"])
 @pytest.mark.parametrize("place", PLACES)
-def test_it_says_what_opening_says(tmp_path: Path, place: str, who: str, makes: bool) -> None:
+def test_it_says_what_opening_says(folder: Path, place: str, who: str, makes: bool) -> None:
     """For each kind of place, for root and for others, with and without O_CREAT, for writing and for both."""
-    path = tmp_path / "folder" / "file"
+    path = folder / "folder" / "file"
     path.parent.mkdir()
-    for folder in (tmp_path, *tmp_path.parents[:-3]):
-        folder.chmod(folder.stat().st_mode | 0o111)
     PLACES[place](path)
     if os.geteuid() == 0:
         os.chown(path.parent, 65534, -1)
@@ -106,7 +118,6 @@ def test_it_says_what_opening_says(tmp_path: Path, place: str, who: str, makes: 
         else:
             result = said(str(path), wanted, makes=makes), found(str(path), mode, makes=makes)
         assert result[0] == result[1]
-    path.parent.chmod(0o755)
 
 
 @pytest.mark.parametrize("name", ["no/file", "file/below", "x" * 300, "loop/file"])
@@ -145,6 +156,42 @@ def test_what_others_put_into_a_folder_like_tmp_is_known(tmp_path: Path, mode: i
         assert said(str(path), os.W_OK, makes=makes) == found(str(path), os.O_WRONLY, makes=makes)
     os.chown(path, 0, 0)
     assert said(str(path), os.W_OK, makes=True) == 0
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("mode", "level", "is_refused"),
+    [
+        (0o1777, 0, False),
+        (0o1777, 1, True),
+        (0o1777, 2, True),
+        (0o1775, 1, False),
+        (0o1775, 2, True),
+        (0o1755, 2, False),
+        (0o0777, 2, False),
+    ],
+)
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo], ids=["file", "pipe"])
+def test_the_rule_for_such_folders_is_that_of_the_manual(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: int,
+    level: int,
+    is_refused: bool,
+    make: Callable[[Path], object],
+) -> None:
+    """``fs.protected_regular`` and ``fs.protected_fifos`` in proc_sys_fs(5), whatever this machine has them at."""
+    asked = []
+    monkeypatch.setattr(access, "read_protection", lambda name: asked.append(name) or level)
+    path = tmp_path / "file"
+    make(path)
+    os.chown(path, 54321, 54321)
+    tmp_path.chmod(mode)
+    assert said(str(path), os.W_OK, makes=True) == (errno.EACCES if is_refused else 0)
+    assert said(str(path), os.W_OK, makes=False) == 0
+    os.chown(tmp_path, 54321, 0)
+    assert said(str(path), os.W_OK, makes=True) == 0  # what the folder's owner put there is right
+    assert set(asked) <= {"regular" if make is Path.touch else "fifos"}
 
 
 def test_nothing_is_left_and_nothing_is_touched(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -206,6 +208,35 @@ def test_what_is_said_is_what_opening_says(folder: Path, text: str) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind("sock")
     assert said(text) == found(text)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o333, 0o555, 0o000], ids=oct)
+@pytest.mark.parametrize("text", ["unix:new", "unix:left", "unix:locked", "unix:file"])
+def test_what_an_ordinary_user_is_told_is_what_opening_says(text: str, mode: int) -> None:
+    """Of a folder that is closed, and of somebody else's socket, at which it cannot be asked who answers."""
+    where = os.getcwd()
+    folder = tempfile.mkdtemp(prefix="plait-")
+    try:
+        os.chdir(folder)
+        for name in ("left", "locked"):
+            with socket.socket(socket.AF_UNIX) as one:
+                one.bind(name)
+            os.chmod(name, 0o666 if name == "left" else 0o000)
+        Path("file").touch()
+        os.chmod(folder, mode)
+        was = os.geteuid()
+        if was == 0:
+            os.seteuid(65534)
+        try:
+            told = said(text)
+            opened = found(text)
+        finally:
+            os.seteuid(was)
+        assert told == opened
+    finally:
+        os.chmod(folder, 0o755)
+        os.chdir(where)
+        shutil.rmtree(folder)
 
 
 def test_descriptors_that_were_passed_are_looked_at_and_stay_as_they_are() -> None:

@@ -75,12 +75,17 @@ def is_protected(path: str, status: os.stat_result) -> bool:
     folder = os.stat(os.path.dirname(path) or ".")
     if name is None or not folder.st_mode & stat.S_ISVTX or status.st_uid in (folder.st_uid, os.geteuid()):
         return False
+    level = read_protection(name)
+    return level >= (1 if folder.st_mode & stat.S_IWOTH else 2 if folder.st_mode & stat.S_IWGRP else 3)
+
+
+def read_protection(name: str) -> int:
+    """Return how far Linux goes with it, for ``regular`` files or for ``fifos``: 0 is not at all."""
     try:
         with open(f"/proc/sys/fs/protected_{name}", "rb") as file:
-            level = int(file.read())
+            return int(file.read())
     except (OSError, ValueError):
-        return False
-    return level >= (1 if folder.st_mode & stat.S_IWOTH else 2 if folder.st_mode & stat.S_IWGRP else 3)
+        return 0
 
 
 def error_of(number: int, path: str) -> OSError:

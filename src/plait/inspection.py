@@ -94,18 +94,22 @@ def inspect_path(endpoint: Endpoint, opened: Sequence[Endpoint]) -> None:
         raise error_of(errno.EADDRINUSE, endpoint.path)
     if endpoint.path.startswith("@"):
         return
+    # In the order of `plait.socket_files`: the folder is locked, what is there is looked at, then it is bound.
     folder = os.path.dirname(os.path.abspath(endpoint.path))
-    refuse_making(folder)
-    if not may(folder, os.R_OK):  # it is locked for a moment, which takes opening it
+    if not stat.S_ISDIR(os.stat(folder).st_mode):
+        raise error_of(errno.ENOTDIR, folder)
+    if not may(folder, os.R_OK):
         raise error_of(errno.EACCES, folder)
     try:
         mode = os.lstat(endpoint.path).st_mode
     except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise error_of(errno.EEXIST, endpoint.path)
-    if not may(endpoint.path, os.W_OK):  # whether anybody answers there is found out by connecting
-        raise error_of(errno.EACCES, endpoint.path)
+        pass
+    else:
+        if not stat.S_ISSOCK(mode):
+            raise error_of(errno.EEXIST, endpoint.path)
+        if not may(endpoint.path, os.W_OK):  # whether anybody answers there is found out by connecting
+            raise error_of(errno.EACCES, endpoint.path)
+    refuse_making(folder)
 
 
 def name_of(endpoint: Endpoint) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Iterator
@@ -38,11 +39,17 @@ application = Application("shop", [
 ])
 """
 
+#: A file that takes its time.  It tells so with one call, behind which a signal finds nothing but the sleep.
+LOADING = "word = os.open(os.environ['TOLD'], os.O_WRONLY); os.write(word, b'loading' + bytes([10])); time.sleep(30)"
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to be in; that a check loaded something in this process is undone."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.dont_write_bytecode", True)  # as it is set by a check, and set back here
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    monkeypatch.setitem(sys.modules, "shop", None)
+    monkeypatch.delitem(sys.modules, "shop")
     for name in ("NOTIFY_SOCKET", "PLAIT_NOTIFY_FD", "LISTEN_FDS"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
@@ -210,7 +217,7 @@ def test_check_ends_although_the_file_began_a_thread(place: Place) -> None:
 
 def test_a_signal_ends_a_check_whose_file_takes_its_time(place: Place) -> None:
     """By SIGINT, for a shell that runs it in a loop, and without a traceback."""
-    place.write("tell('loading'); time.sleep(30)\n")
+    place.write(LOADING)
     process = place.popen("check", "-y", "shop.py", program=(PLAIT,), stderr=subprocess.PIPE)
     assert place.heard() == "loading"
     process.send_signal(signal.SIGINT)
@@ -298,7 +305,7 @@ def test_run_says_its_own_name_in_front_of_what_is_wrong(place: Place) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)])
 def test_a_signal_ends_a_run_whose_file_takes_its_time(place: Place, number: int, code: int) -> None:
     """Nothing was started: that is said, and nothing else."""
-    place.write("tell('loading'); time.sleep(30)\n")
+    place.write(LOADING)
     running = run(place)
     assert place.heard() == "loading"
     ended = running.stop(number)

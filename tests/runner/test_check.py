@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from plait import access
 from plait.endpoints import Endpoint
 from plait.errors import PlaitError
 from plait.process.pidfile import Pidfile
@@ -138,6 +139,21 @@ def test_what_the_new_user_may_not_do_is_found(folder: Path) -> None:
     folder.chmod(0o755)
     assert found(Settings(uid="54321", gid="54321"), "unix:echo.sock", "tcp:81:interface=127.0.0.1") == [
         (73, f"{folder}/plaitd.log: cannot be written (Permission denied): give another place with --logfile")
+    ]
+
+
+@pytest.mark.root
+def test_a_log_that_somebody_put_into_a_folder_like_tmp_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log is opened so that Linux refuses that itself; the pidfile is not, and plait refuses it."""
+    monkeypatch.setattr(access, "read_protection", lambda name: 1)
+    (folder / "file").touch()
+    os.chown("file", 54321, 54321)
+    folder.chmod(0o1777)
+    assert found(Settings(logfile="file")) == [
+        (73, f"{folder}/file: cannot be written (Permission denied): give another place with --logfile")
+    ]
+    assert found(Settings(pidfile="file")) == [
+        (73, f"file: belongs to another user (uid 54321), and somebody may have planted it: remove it, or {ELSEWHERE}")
     ]
 
 

@@ -190,7 +190,7 @@ class Place:
         deadline = time.monotonic() + seconds
         while b"\n" not in self._words:
             left = deadline - time.monotonic()
-            assert left > 0 and select.select([self._told], [], [], left)[0], "the application told nothing"
+            assert select.select([self._told], [], [], max(0.0, left))[0], "the application told nothing"
             self._words += os.read(self._told, 65536)
         word, _, self._words = self._words.partition(b"\n")
         return word.decode()
@@ -259,6 +259,11 @@ class _Running:
         self._asked_at = time.monotonic()
         os.kill(self.pid, number)
 
+    @property
+    def was_told(self) -> bool:
+        """Whether it was sent a signal."""
+        return bool(self._asked_at)
+
     def wait(self, seconds: float = PATIENCE) -> Ended:
         """Wait for its end, which is to come within *seconds*; the seconds of the answer count from the last signal."""
         raise NotImplementedError
@@ -298,6 +303,10 @@ class Foreground(_Running):
                     return found
             if not self._read(deadline - time.monotonic()):
                 raise AssertionError(f"{pattern!r} did not come:\n{self.output}{self.errors}")
+
+    def forget(self) -> None:
+        """Forget the log up to here: it would become long."""
+        self.output, self._searched = self.output[self._searched :], 0
 
     def _read(self, seconds: float) -> bool:
         if self.process.stdout is None or seconds < 0:

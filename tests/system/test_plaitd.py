@@ -1,4 +1,4 @@
-"""plaitd as people meet it: it starts, says that it serves, is told to stop, and ends with a code that means something."""
+"""plaitd as people meet it: it starts, serves, is told to stop, and ends with a code that means something."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.daemon import IDLE, PLAITD, Daemon, Ended, Foreground, Place, wait_for_end
+from tests.system.daemon import IDLE, PLAITD, Daemon, Ended, Foreground, Place
 
 ECHO = """
 from plait import Listener
@@ -106,7 +106,7 @@ def test_the_pidfile_is_left_when_it_is_not_ours_any_more(place: Place, daemoniz
 
 
 def test_a_daemon_has_let_go_of_its_starter(place: Place) -> None:
-    """No session to lead, no terminal, its rundir and umask, and no descriptor but its own: /dev/null, log, lock, loop."""
+    """No session to lead, no terminal, its rundir and umask, and no descriptor but /dev/null, log, lock and loop."""
     place.write(IDLE)
     (place.folder / "run").mkdir()
     planted = [os.open("/dev/null", os.O_RDONLY) for _ in range(5)]
@@ -123,7 +123,7 @@ def test_a_daemon_has_let_go_of_its_starter(place: Place) -> None:
     assert os.readlink(f"/proc/{daemon.pid}/cwd") == str(place.folder / "run")
     opened = [os.readlink(f"/proc/{daemon.pid}/fd/{name}") for name in os.listdir(f"/proc/{daemon.pid}/fd")]
     kinds = sorted(re.sub(r"^socket:.*", "socket", each) for each in opened)
-    wakers = ["socket"] * 2  # with which asyncio wakes itself
+    wakers = ["socket"] * 4  # with which asyncio wakes itself, and signals wake it
     assert kinds == sorted(
         ["/dev/null"] * 3 + [str(place.pidfile), str(place.folder / "plaitd.log"), "anon_inode:[eventpoll]", *wakers]
     )

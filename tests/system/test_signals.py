@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import select
 import shutil
 import signal
 import socket
@@ -312,7 +311,8 @@ def test_a_stop_is_right_at_any_moment_of_the_start(
             else:
                 assert ended.errors == f"plaitd: stopped by {name} before anything was started\n", said
         else:
-            assert ended.code in (0, -number), said  # it was not plaitd yet, but Python
+            # It was not plaitd yet, but Python, which dies of SIGINT with 1 while it is setting itself up.
+            assert ended.code in ((0, 1, -number) if number == signal.SIGINT else (0, -number)), said
         assert "Traceback" not in ended.output, said
         assert ended.seconds < 1.0, said
         place.assert_nothing_left()
@@ -379,7 +379,7 @@ def test_a_daemon_can_be_stopped_at_any_moment_of_its_start(
             assert Daemon(place, place.read_pid()).stop().code == 0, said
         elif code != 0:
             assert errors.startswith("plaitd: ") or not could_hear, said
-            if number == signal.SIGINT and whom == "the starter":
+            if number == signal.SIGINT and whom == "the starter" and could_hear:
                 assert code == -number, said  # the shell is to notice
         else:
             assert "is ready" in place.log, said
@@ -407,9 +407,25 @@ def test_a_signal_at_any_moment_of_the_stop_changes_nothing(place: Place, number
         wait_until(began + moment)
         running.send(number)
         ended = running.wait()
-        assert ended.code == 0, f"{number} after {moment:.3f} s: {ended}"
+        # If both are there before Python looks, it takes the lower number first.
+        comes_first = number == signal.SIGINT and "received SIGINT: stopping" in ended.output
+        assert ended.code == (-number if comes_first else 0), f"{number} after {moment:.3f} s: {ended}"
         assert "Traceback" not in ended.output + ended.errors
         place.assert_nothing_left()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_no_signal_waits_for_something_else_to_happen(place: Place, loop: str, is_long: bool) -> None:
+    """One that comes just before the loop waits is heard then, and not when the next client comes."""
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    place.write(IDLE)
+    running = place.foreground("-r", loop).ready()
+    for _ in range(100_000 if is_long else 5_000):  # without what wakes the loop, one of some 30,000 is not heard
+        running.send(signal.SIGHUP)
+        running.log_until("opened the log again")
+        running.forget()
+    assert running.stop().code == 0
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -557,7 +573,8 @@ def wait_until_delivered(pid: int) -> None:
 @pytest.mark.parametrize("how", ["the deadline", "the third signal"])
 def test_a_log_that_nobody_reads_does_not_hold_the_end(place: Place, how: str) -> None:
     """With standard output a full pipe, even writing the last words blocks: it ends all the same, its pidfile gone."""
-    place.write("""
+    place.write(
+        """
 @service
 async def chatter(context):
     context.ready()
@@ -566,7 +583,8 @@ async def chatter(context):
         await asyncio.sleep(0)
 
 application = Application("shop", [chatter], stop_timeout={whole})
-""".replace("{whole}", "0.2" if how == "the deadline" else "30"))
+""".replace("{whole}", "0.2" if how == "the deadline" else "30")
+    )
     reader, writer = os.pipe()
     running = place.foreground(stdout=writer)
     os.close(writer)
@@ -604,7 +622,9 @@ def wait_until_full(pipe: int, pid: int) -> None:
 @pytest.mark.parametrize("why", ["gave up", "asked to"])
 def test_a_stop_without_a_signal_ends_too(place: Place, why: str) -> None:
     """The time of the whole stop counts too when a service gave up, or stopped the application, and another hangs."""
-    place.write(HANGS.format(limit=None, whole=0.3).rpartition("application =")[0] + """
+    place.write(
+        HANGS.format(limit=None, whole=0.3).rpartition("application =")[0]
+        + """
 from plait import StopApplication
 
 @service(restart="always")
@@ -614,7 +634,8 @@ async def third(context):
 
 from plait import Limit
 application = Application("shop", [first, second, third], stop_timeout=0.3, limit=Limit(0))
-""".replace("{error}", "ValueError('no luck')" if why == "gave up" else "StopApplication('sold out')"))
+""".replace("{error}", "ValueError('no luck')" if why == "gave up" else "StopApplication('sold out')")
+    )
     ended = place.foreground().ready().wait(8)
     assert ended.code == 70
     assert "put away" in ended.output
@@ -624,7 +645,8 @@ application = Application("shop", [first, second, third], stop_timeout=0.3, limi
 @pytest.mark.parametrize("why", ["gave up", "asked to"])
 def test_a_loop_that_is_blocked_in_a_stop_without_a_signal_ends_too(place: Place, why: str) -> None:
     """Somebody who blocks the loop while it stops does not hold it, whatever the stop came from."""
-    place.write("""
+    place.write(
+        """
 from plait import Limit, StopApplication
 
 @service
@@ -641,7 +663,8 @@ async def second(context):
     raise {error}
 
 application = Application("shop", [first, second], stop_timeout=0.2, limit=Limit(0))
-""".replace("{error}", "ValueError('no luck')" if why == "gave up" else "StopApplication('sold out')"))
+""".replace("{error}", "ValueError('no luck')" if why == "gave up" else "StopApplication('sold out')")
+    )
     ended = place.foreground().ready().wait(8)
     assert ended.code == 70
     assert re.search(rf"the loop is blocked at \S*{place.line_of('# here')}: ends by force$", ended.last_line)
@@ -653,7 +676,9 @@ application = Application("shop", [first, second], stop_timeout=0.2, limit=Limit
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_script_lives_on_after_its_run(place: Place, number: int) -> None:
     """`plait.run` returns after a stop; what the script does then may take longer than any stop may."""
-    place.write(IDLE.replace("context.ready()", "context.ready(); tell('ready')") + """
+    place.write(
+        IDLE.replace("context.ready()", "context.ready(); tell('ready')")
+        + """
 import plait, dataclasses
 try:
     plait.run(dataclasses.replace(application, stop_timeout=0.1))
@@ -663,7 +688,8 @@ except KeyboardInterrupt:
 time.sleep(1.5)
 print(name, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
 sys.exit(5)
-""")
+"""
+    )
     with place.popen("shop.py", program=(sys.executable,), stdout=-1) as process:
         assert place.heard() == "ready"
         process.send_signal(number)

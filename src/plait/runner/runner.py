@@ -8,6 +8,7 @@ is ready, stops it when it is told to, and always ends: what did not stop in its
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 import os
@@ -85,6 +86,7 @@ class Runner:
             application = replace(application, stop_timeout=stop_timeout)
         self.application = application
         self.error: BaseException | None = None
+        self.was_ready = False
         self._signals = signals
         self._sockets = sockets
         self._starter = starter or Starter()
@@ -94,6 +96,7 @@ class Runner:
         self._tree: Tree | None = None
         self._exit_code = 0
         self._last_resort: threading.Timer | None = None
+        self._variables = contextvars.copy_context()
 
     # The run ----------------------------------------------------------------------------------------------------
 
@@ -122,6 +125,10 @@ class Runner:
             self._tree.stop_soon(f"sys.exit({code!r})", code if isinstance(code, int) else int(code is not None))
 
     async def _main(self) -> None:
+        with self._signals.waking(self._loop):
+            await self._live()
+
+    async def _live(self) -> None:
         self._tree = tree = Tree(self.application, sockets=self._sockets)
         tree.on_end = self._watch_the_end
         tree.subscribe(self._tell)
@@ -139,9 +146,10 @@ class Runner:
         except BaseExceptionGroup as error:
             self._ended_badly(error)
         if tree.has_ended:
-            self._starter.failed(tree.reason or "it has ended already", self._exit_code or 70)
             self._judge(tree)
+            self._starter.failed(tree.reason or "it has ended already", self._exit_code or 70)
             return
+        self.was_ready = True
         self._starter.ready()
         log.info("%s is ready", tree.root.path, extra={"pid": os.getpid()})
         try:
@@ -154,7 +162,7 @@ class Runner:
         self.error = error
         if isinstance(error, BaseExceptionGroup):
             for each in error.exceptions:
-                log.error("while stopping: %s", describe(each), exc_info=each)
+                log.error("while stopping: %s", describe(each), exc_info=each if _has_trace(each) else None)
             return  # it was asked to stop, and did
         cause = error.__cause__
         self._exit_code = cause.exit_code if isinstance(cause, PlaitError) else getattr(error, "exit_code", 70)
@@ -189,7 +197,8 @@ class Runner:
 
     def _soon(self, function: Callable[..., object], *arguments: object) -> None:
         try:
-            self._loop.call_soon_threadsafe(function, *arguments)
+            # Not in the context of the service whose code the signal met: it has nothing to do with it.
+            self._loop.call_soon_threadsafe(function, *arguments, context=self._variables)
         except RuntimeError:
             pass  # the loop has closed: all has stopped, and there is no log left to open again
 
@@ -248,8 +257,9 @@ class Runner:
                 from plait.tree.stack import where
 
                 log.warning("task %s was left behind, at %s", task.get_name(), where(task))
-        loop.run_until_complete(loop.shutdown_asyncgens())
         if all(task.done() for task in left):
+            # Not with somebody left behind: a generator that he is in cannot be closed.
+            loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
     def _watch_the_end(self) -> None:
@@ -309,6 +319,8 @@ def _has_trace(error: BaseException | None) -> bool:
 def _tell_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what nobody handled: an error in a callback, a task whose error nobody asked for."""
     error = context.get("exception")
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        return  # it was heard as the order to stop, see `Runner.run`
     subject = context.get("future") or context.get("handle") or context.get("transport") or context.get("protocol")
     text = context.get("message", "an error was not handled")
     log.error("%s (%r)", text, subject, exc_info=error if error is not None else None)

@@ -15,10 +15,15 @@ from __future__ import annotations
 
 import atexit
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 OTHERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -55,7 +60,7 @@ class Signals:
         if threading.current_thread() is threading.main_thread():
             for number in (*STOPPING, *OTHERS):
                 self._before[number] = signal.signal(number, self._hear)
-            # Registered first, called last: Python takes its handlers away some milliseconds before the process is gone.
+            # Registered first, called last: Python takes its handlers away some milliseconds before the process ends.
             atexit.register(self._ignore)
         return self
 
@@ -91,6 +96,34 @@ class Signals:
             yield
         finally:
             self._raises = False
+
+    @contextmanager
+    def waking(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+        """
+        Let each signal wake *loop*, which runs in this thread.
+
+        The system only notes a signal for Python, which calls the handler between two lines.  One that came after the
+        last line before the loop waits for events would wait too, until something else happens: on an idle server for
+        ever.  asyncio sees to it only for its own handlers; uvloop does.
+        """
+        if not self._before:
+            yield
+            return
+        reader, writer = socket.socketpair()
+        with reader, writer:
+            reader.setblocking(False)
+            writer.setblocking(False)
+            before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+            if before != -1:
+                signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+                yield
+                return
+            loop.add_reader(reader, reader.recv, 4096)
+            try:
+                yield
+            finally:
+                signal.set_wakeup_fd(-1)
+                loop.remove_reader(reader)
 
     def listen(self, act: Callable[[int, FrameType | None], None]) -> None:
         """Call *act* with the number of each signal and the frame it met, in the main thread, between two lines."""

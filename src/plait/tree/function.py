@@ -24,7 +24,11 @@ class FunctionService(Service[T]):
 
     async def run(self, context: Context[T]) -> None:
         """Call the function."""
-        await self.function(context)
+        waits = self.function(context)
+        if not hasattr(waits, "__await__"):
+            name = self.default_name()
+            raise TypeError(f"{name} is not async: write async def {name}(context), without yield")
+        await waits
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Under its decorator the function's own name means this service, so pickle cannot find the function by name:

@@ -8,8 +8,9 @@ that is not asyncio's own.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
-from types import CodeType, FrameType
+from types import AsyncGeneratorType, CodeType, FrameType
 from typing import Any
 
 _ASYNCIO = os.path.dirname(asyncio.__file__)
@@ -39,7 +40,20 @@ def _chain(task: asyncio.Task[Any]) -> list[tuple[FrameType | None, CodeType, in
             continue
         frame = getattr(waits, "cr_frame", None) or getattr(waits, "gi_frame", None) or getattr(waits, "ag_frame", None)
         if frame is None:
-            break
+            waits = _find_generator(waits)
+            if waits is None:
+                break
+            continue
         chain.append((frame, frame.f_code, frame.f_lineno))
-        waits = getattr(waits, "cr_await", None) or getattr(waits, "gi_yieldfrom", None)
+        waits = (
+            getattr(waits, "cr_await", None) or getattr(waits, "gi_yieldfrom", None) or getattr(waits, "ag_await", None)
+        )
     return chain
+
+
+def _find_generator(waits: Any) -> Any:
+    """Return the asynchronous generator behind a step of it, such as the end of an asynccontextmanager, or None."""
+    # What stands between does not say itself whose step it is.
+    if not type(waits).__name__.startswith("async_generator_"):
+        return None
+    return next((each for each in gc.get_referents(waits) if isinstance(each, AsyncGeneratorType)), None)
