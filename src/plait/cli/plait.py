@@ -7,14 +7,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plait.errors import PlaitError, UsageError
 from plait.runner.settings import Settings, nearest, parse, settings_of, version
-from plait.runner.signals import Interrupted, Signals, end_by, name_of
+from plait.runner.signals import Interrupted, Signals, leave, name_of
 
 if TYPE_CHECKING:
     from plait.tree.application import Application
@@ -64,21 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
         print(f"{name}: stopped by {name_of(number)} before anything was started", file=sys.stderr)
         return leave(0, number)
-
-
-def leave(code: int, number: int = 0) -> int:
-    """
-    Return the exit *code*, or end the process here: by SIGINT if that was the signal *number* that stopped it, or with
-    the code where a thread that the application's file began would go on for ever.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if number == signal.SIGINT and code == 0:
-        end_by(number)
-        code = 128 + number
-    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
-        os._exit(code)
-    return code
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -44,8 +44,9 @@ def _main(arguments: Sequence[str]) -> int:
     from plait.errors import PlaitError
     from plait.process.prepare import should_daemonize
     from plait.runner.settings import parse
-    from plait.runner.signals import Interrupted, Signals, end_by, name_of
+    from plait.runner.signals import Interrupted, Signals, leave, name_of
 
+    daemonize = False
     with Signals() as signals:
         try:
             settings = parse("plaitd", arguments, usage=USAGE, description=DESCRIPTION)
@@ -56,11 +57,9 @@ def _main(arguments: Sequence[str]) -> int:
             code = error.exit_code
         except Interrupted as interrupted:
             print(f"plaitd: stopped by {name_of(interrupted.number)} before anything was started", file=sys.stderr)
-            code = 0
-        if signals.ends_by and code == 0:
-            end_by(signals.ends_by)
-            code = 128 + signals.ends_by
-    return code
+            # Who asked for a daemon must not believe that there is one.
+            code = 128 + interrupted.number if daemonize else 0
+        return leave(code, signals.ends_by)
 
 
 def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bool = False) -> int:
@@ -118,7 +117,7 @@ class House:
         """Run *application* to its end; return the exit code, or end the process if something still runs."""
         from plait.runner.runner import Runner
         from plait.runner.settings import version
-        from plait.runner.signals import end_by
+        from plait.runner.signals import end_by, name_of
 
         runner = Runner(
             application,
@@ -136,16 +135,21 @@ class House:
         gc.freeze()
         gc.enable()
         code = runner.run()
+        if not (runner.was_ready or self._prepared.is_daemon or self._logs.is_stream) and code:
+            # The log is in a file: whoever waits at the terminal would hear nothing.
+            print(f"plaitd: {runner.why()}", file=sys.stderr)
         by_force = runner.must_end_now()
         problem = self._prepared.close()
         if problem:
             log.warning("%s", problem)
         level = logging.INFO if code == 0 else logging.CRITICAL
-        log.log(level, "ended: %s: exit status %d", runner.why(), code)
+        by_signal = signals.ends_by if code == 0 else 0
+        how = f"by {name_of(by_signal)}" if by_signal else f"exit status {code}"
+        log.log(level, "ended: %s: %s", runner.why(), how)
         if by_force:
             self._logs.close()
-            if signals.ends_by and code == 0:
-                end_by(signals.ends_by)
+            if by_signal:
+                end_by(by_signal)
             os._exit(code)
         return code
 

@@ -202,6 +202,11 @@ class Logs:
         """What to call the place in a message: the file as it was given, or ``standard output``."""
         return self._handler.place
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether the records go to a standard stream, where somebody may be looking."""
+        return self.name in (name for _, name in STREAMS.values())
+
     def reopen(self) -> str | None:
         """
         Open the same path again, as after ``mv plaitd.log plaitd.log.1``; no record is lost, and none is torn.

@@ -20,9 +20,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, PlaitError
-from plait.events import Event, State, StateChanged, describe
+from plait.events import Event, State, StateChanged
 from plait.runner.signals import STOPPING, Signals, name_of
 from plait.tree.application import Application
+from plait.tree.service import speaking_of
 from plait.tree.tree import Tree
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class Runner:
             self._ended_badly(error)
         if tree.has_ended:
             self._judge(tree)
-            self._starter.failed(tree.reason or "it has ended already", self._exit_code or 70)
+            self._starter.failed(f"{tree.reason or 'it has ended already'}, before it was ready", self._exit_code or 70)
             return
         self.was_ready = True
         self._starter.ready()
@@ -161,9 +162,7 @@ class Runner:
     def _ended_badly(self, error: BaseException) -> None:
         self.error = error
         if isinstance(error, BaseExceptionGroup):
-            for each in error.exceptions:
-                log.error("while stopping: %s", describe(each), exc_info=each if _has_trace(each) else None)
-            return  # it was asked to stop, and did
+            return  # it was asked to stop, and did; each of them was told when it happened
         cause = error.__cause__
         self._exit_code = cause.exit_code if isinstance(cause, PlaitError) else getattr(error, "exit_code", 70)
 
@@ -237,7 +236,9 @@ class Runner:
                 self._starter.stopping()
         level = event.level
         if log.isEnabledFor(level):
-            log.log(level, "%s", event, exc_info=cause if level > logging.INFO and _has_trace(cause) else None)
+            trace = _people_trace(cause) if level > logging.INFO else None
+            with speaking_of(event.path):
+                log.log(level, "%s", str(event).removeprefix(f"{event.path}: "), exc_info=trace)
 
     # The end ----------------------------------------------------------------------------------------------------
 
@@ -311,9 +312,19 @@ class Runner:
         return False
 
 
-def _has_trace(error: BaseException | None) -> bool:
-    """An error of people's code is worth its traceback; one of ours says all in its sentence."""
-    return error is not None and not isinstance(error, PlaitError | TimeoutError | asyncio.CancelledError)
+def _people_trace(error: BaseException | None) -> Any:
+    """
+    Return the error and where in people's code it was raised, for ``exc_info``.
+
+    One of ours says all in its sentence, and has none; of another, the frames of plait that led to it are left out.
+    """
+    if error is None or isinstance(error, PlaitError | TimeoutError | asyncio.CancelledError | BaseExceptionGroup):
+        return None
+    own = os.path.dirname(os.path.dirname(__file__)) + os.sep
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(own):
+        trace = trace.tb_next
+    return type(error), error, trace
 
 
 def _tell_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from plait.runner.logs import LogSettings
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
-FORMATS = ("text", "json")
+FORMATS = ("auto", "text", "json")
 REACTORS = ("auto", "asyncio", "uvloop")
 
 
@@ -92,11 +92,18 @@ class Settings(Value):
         metavar="FILE",
         help="log to FILE; - is standard output (default: plaitd.log for a daemon, else standard output)",
     )
-    log_level: str = setting("info", "--log-level", metavar="LEVEL", read=one_of(*LEVELS), help="debug, info, ...")
+    log_level: str = setting(
+        "info", "--log-level", metavar="LEVEL", read=one_of(*LEVELS), help="debug, info, warning, error or critical"
+    )
     log_format: str = setting("auto", "--log-format", metavar="FORMAT", read=one_of(*FORMATS), help="text or json")
     rundir: str = setting(".", "-d", "--rundir", metavar="DIR", help="change to DIR before running")
     umask: int | None = setting(
-        None, "--umask", metavar="MASK", read=read_umask, only="plaitd", help="octal (default: 077 for a daemon)"
+        None,
+        "--umask",
+        metavar="MASK",
+        read=read_umask,
+        only="plaitd",
+        help="octal (default: 077 for a daemon, else unchanged)",
     )
     uid: str = setting("", "-u", "--uid", metavar="USER", only="plaitd", help="become this user, by name or number")
     gid: str = setting("", "-g", "--gid", metavar="GROUP", only="plaitd", help="become this group, by name or number")

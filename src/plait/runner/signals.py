@@ -14,8 +14,10 @@ Handlers are Python's own rather than the loop's, so that a third signal ends a 
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -142,8 +144,21 @@ def name_of(number: int) -> str:
 
 def end_by(number: int) -> None:
     """End this process by signal *number*, so that its parent sees it; returns only as process 1."""
-    import os
-
     signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
     os.kill(os.getpid(), number)
+
+
+def leave(code: int, number: int = 0) -> int:
+    """
+    Return the exit *code*, or end the process here: by SIGINT if that was the signal *number* that stopped it, or with
+    the code where a thread that the application's file began would go on for ever.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if number == signal.SIGINT and code == 0:
+        end_by(number)
+        code = 128 + number
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        os._exit(code)
+    return code

@@ -5,6 +5,7 @@ Line: one outgoing connection, from the attempt to its last byte.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +146,8 @@ async def _connect(endpoint: Endpoint, line: Line, protocol: asyncio.BaseProtoco
                 path = "\0" + endpoint.path[1:] if endpoint.path.startswith("@") else endpoint.path
                 await loop.create_unix_connection(lambda: protocol, path, **options)
             else:
+                if endpoint.kind == "tcp6":
+                    options["family"] = socket.AF_INET6
                 if endpoint.bind_address:
                     options["local_addr"] = (endpoint.bind_address, 0)
                 await loop.create_connection(lambda: protocol, endpoint.host, endpoint.port, **options)

@@ -126,7 +126,7 @@ class Listener(Service[tuple[Any, ...]]):
         acceptor = Acceptor(context, sockets, endpoint, crew, self.handshake_timeout, self.drain)
         try:
             await acceptor.open()
-            context.ready(tuple(each.getsockname() for each in sockets))
+            _be_ready(context, sockets)
             await over
         finally:
             acceptor.close()
@@ -142,13 +142,22 @@ class Listener(Service[tuple[Any, ...]]):
             for each in sockets:
                 await crew.serve(each)
             if not over.done():  # a protocol may refuse its socket
-                context.ready(tuple(each.getsockname() for each in sockets))
+                _be_ready(context, sockets)
             await over
         finally:
             await crew.drain(self.drain)
 
 
 # Which kind a handler is --------------------------------------------------------------------------------------------
+
+
+def _be_ready(context: Context[tuple[Any, ...]], sockets: tuple[socket.socket, ...]) -> None:
+    """Publish where it listens, and say it: with port 0 nobody else knows."""
+    from plait.services.crew import show_address
+
+    addresses = tuple(each.getsockname() for each in sockets)
+    context.log.info("listens on %s", ", ".join(show_address(address) for address in addresses))
+    context.ready(addresses)
 
 
 def peel(handler: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError
 from plait.tree.policy import STRATEGIES, Backoff, Limit, Strategy
-from plait.tree.service import Context, Service, refuse
+from plait.tree.service import Context, Service, refuse, show
 
 if TYPE_CHECKING:
     from plait.endpoints import Endpoint
@@ -51,7 +51,7 @@ class Group(Service[None]):
         for child in children:
             if not isinstance(child, Service):
                 hint = ": decorate the function with @service" if callable(child) else ""
-                raise ConfigurationError(f"{self.name}: children: {child!r} is not a service{hint}")
+                raise ConfigurationError(f"{self.name}: children: {show(child)} is not a service{hint}")
             if isinstance(child, Application):
                 raise ConfigurationError(f"{self.name}: children: {child.name!r} is an Application: make it a Group")
             if child.name in names:

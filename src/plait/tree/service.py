@@ -8,7 +8,8 @@ tree it lives in.  What happens between two lives is not decided here but by the
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
@@ -118,6 +119,25 @@ def current_path() -> str:
     return "" if context is None else context.path
 
 
+class _Subject:
+    """Whom something is said about, in the place of a child."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+
+@contextmanager
+def speaking_of(path: str) -> Iterator[None]:
+    """Let what is logged inside belong to the service at *path*, whoever's code it is that runs."""
+    token = _current.set(Context(_Subject(path), 0))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Service(Value, Generic[T]):
     """
@@ -210,7 +230,7 @@ def refuse(service: Service[Any], name: str, wanted: str) -> None:
     """Raise `ConfigurationError` about the field *name* of *service*."""
     value = getattr(service, name)
     where = f" {service.name}" if name != "name" else ""
-    raise ConfigurationError(f"{type(service).__name__}{where}: {name}={value!r}: {wanted}")
+    raise ConfigurationError(f"{type(service).__name__}{where}: {name}={show(value)}: {wanted}")
 
 
 Function = Callable[[Context[T]], Awaitable[None]]
