@@ -248,7 +248,8 @@ def test_run_logs_json_where_nobody_looks_and_has_no_pidfile(place: Place, numbe
     ended = running.stop(number)
     assert (ended.code, ended.errors) == (code, "")
     messages = [json.loads(line)["message"] for line in ended.output.splitlines()]
-    assert messages[-2:] == ["put away", f"ended: received {signal.Signals(number).name}: exit status 0"]
+    how = "by SIGINT" if code < 0 else "exit status 0"
+    assert messages[-2:] == ["put away", f"ended: received {signal.Signals(number).name}: {how}"]
 
 
 def test_run_logs_in_colours_on_a_terminal(place: Place) -> None:

@@ -136,7 +136,7 @@ LEVELS = "wanted one of debug, info, warning, error, critical"
         (["--stop-timeout=inf"], "--stop-timeout: 'inf': wanted a number of seconds, such as 30"),
         (["--log-level", "inof"], f"--log-level: 'inof': {LEVELS}, did you mean info?"),
         (["--log-level", "5"], f"--log-level: '5': {LEVELS}"),
-        (["--log-format", "xml"], "--log-format: 'xml': wanted one of text, json"),
+        (["--log-format", "xml"], "--log-format: 'xml': wanted one of auto, text, json"),
         (["-r", "epoll"], "-r: 'epoll': wanted one of auto, asyncio, uvloop"),
         (["a:b", "c:d"], "c:d: no such argument: give one application"),
     ],

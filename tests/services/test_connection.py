@@ -619,7 +619,7 @@ def forgot(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ),
         (
             lambda: Connection("tcp:broker:1883", follow, prepare=forgot),  # type: ignore[arg-type]
-            "Connection follow: prepare=" + repr(forgot) + ": wanted an async function",
+            "Connection follow: prepare=forgot: wanted an async function",
         ),
         (
             lambda: Connection("tcp:broker:1883", follow, retry=5),  # type: ignore[arg-type]

@@ -114,17 +114,17 @@ class Caller:
     [
         (
             plain,
-            "Task plain: function=<function plain at >: wanted an async function of no arguments, or of one, the"
+            "Task plain: function=plain: wanted an async function of no arguments, or of one, the"
             " context: a blocking one belongs in a Thread",
         ),
         (
             greedy,
-            "Task greedy: function=<function greedy at >: wanted an async function of no arguments, or of one, the"
+            "Task greedy: function=greedy: wanted an async function of no arguments, or of one, the"
             " context",
         ),
         (
             keyword,
-            "Task keyword: function=<function keyword at >: wanted an async function of no arguments, or of one, the"
+            "Task keyword: function=keyword: wanted an async function of no arguments, or of one, the"
             " context",
         ),
         (5, "Task int: function=5: wanted an async function of no arguments, or of one, the context"),
@@ -398,7 +398,7 @@ def test_a_thread_cannot_need() -> None:
             async with running(application):
                 pass
         assert str(caught.value) == (
-            "shop/asks: did not start: PlaitError: shop/asks: need() is not for a thread:"
+            "shop/asks: did not start: need() is not for a thread:"
             " what other publishes belongs to the loop"
         )
 

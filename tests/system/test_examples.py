@@ -230,7 +230,7 @@ def show_program(stage: Stage) -> None:
             with urllib.request.urlopen(served, timeout=PATIENCE) as response:
                 assert response.read() == (stage.place.folder / "program.py").read_bytes()
             os.kill(pids[-1], signal.SIGKILL)
-            plaitd.log_until(r"program/files: waiting, starts again .* was killed by SIGKILL")
+            plaitd.log_until(r"program/files#warning\] waiting, starts again .* was killed by SIGKILL")
             plaitd.log_until(r"Serving HTTP")
         assert pids[0] != pids[1]
 

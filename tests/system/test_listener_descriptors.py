@@ -69,7 +69,7 @@ def server(loop: str, kind: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     command = [sys.executable, "-c", SERVER, loop, kind]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
-            yield process, int(read(process, "port ")[0].split()[1])
+            yield process, int(read(process, "port ")[-1].split()[1])
         finally:
             process.kill()
 

@@ -396,7 +396,7 @@ application = Application("shop", [web])
         ended = place.run("-y", "shop.py", *([] if daemonize else ["-n"]))
     assert ended.code == 70
     told = ended.errors if daemonize else ended.output
-    assert re.search(rf"shop/web: did not start: OSError: .*'127\.0\.0\.1', {port}\): address already in use", told)
+    assert re.search(rf"shop/web: did not start: OSError: .*{port}.* address already in use", told)
 
 
 @FORMS

@@ -283,7 +283,7 @@ def test_escalation_lets_the_parent_decide() -> None:
             await tree.wait()
         assert caught.value.path == "app/g/inner"
         assert str(caught.value).startswith(
-            "app: gave up: more than 1 restarts in 60 s, the last for app/g/inner (GaveUp:"
+            "app: gave up: more than 1 restarts in 60 s, the last for app/g/inner (gave up:"
         )
 
     living(application, body)

@@ -58,7 +58,7 @@ def _main(arguments: Sequence[str]) -> int:
         except Interrupted as interrupted:
             print(f"plaitd: stopped by {name_of(interrupted.number)} before anything was started", file=sys.stderr)
             # Who asked for a daemon must not believe that there is one.
-            code = 128 + interrupted.number if daemonize else 0
+            code = 128 + interrupted.number if daemonize and not signals.ends_by else 0
         return leave(code, signals.ends_by)
 
 

@@ -135,8 +135,10 @@ class Runner:
         tree.subscribe(self._tell)
         self._signals.listen(self._heard)
         if self._signals.stops:
-            tree.reason = f"stopped by {name_of(self._signals.stops[0])} before it was ready"
-            self._starter.failed(tree.reason, 70)
+            # Perhaps it was this process's starter that was told, before the fork: it ends as it would have ended then.
+            number = self._signals.stops[0]
+            tree.reason = f"stopped by {name_of(number)} before it was ready"
+            self._starter.failed(tree.reason, 128 + number)
             return
         try:
             await tree.open()
