@@ -172,7 +172,7 @@ ONCE = replace(
     HEALTHY,
     works=2,
     closed=("subject", "after", "before"),
-    says=(r"shop/subject: waiting, starts again at once \(.*no luck", *HEALTHY.says),
+    says=(r"\[shop/subject#warning\] waiting, starts again at once \(.*no luck", *HEALTHY.says),
 )
 ALWAYS = Cell(
     70,
@@ -188,11 +188,14 @@ NO_START = Cell(
     closed=("before",),
     works=0,
 )
+LEFT = (
+    r"\[shop/subject#error\] left behind \(LeftBehind: shop/subject: left behind: did not stop in {time} s, at {hangs}"
+)
 HANGS = Cell(
     70,
     2.0,
     (
-        r"shop/subject: left behind \(LeftBehind: shop/subject: left behind: did not stop in 0\.\d+ s, at {hangs}",
+        LEFT.replace("{time}", r"0\.\d+"),
         r"ended: received SIGTERM: exit status 70",
     ),
     closed=("after", "before"),
@@ -204,7 +207,7 @@ TWICE = Cell(
     (
         r"received SIGINT: stopping",
         r"received SIGINT again: stopping in a hurry",
-        r"shop/subject: left behind \(LeftBehind: shop/subject: left behind: did not stop in \d.*s, at {hangs}",
+        LEFT.replace("{time}", r"[\d.]+"),
         r"ended: received SIGINT: exit status 70",
     ),
     closed=("after", "before"),
@@ -233,7 +236,7 @@ EXPECTED: dict[str, dict[str, Cell]] = {
     "dies always": {
         "bare": ALWAYS,
         "thread": ALWAYS,
-        "program": replace(ALWAYS, says=(r"SIGKILL", r"ended: shop: gave up: .*shop/subject \(ProgramFailed.*70$")),
+        "program": replace(ALWAYS, says=(r"SIGKILL", r"ended: shop: gave up: .*shop/subject \(.*SIGKILL\): .*70$")),
         "resource": ALWAYS,
         # Its peer may come to its senses: it tries again, ever more slowly, and nobody else is disturbed.
         "connection": replace(ALWAYS, code=0, seconds=1.0, says=("no luck", *HEALTHY.says)),
@@ -259,7 +262,7 @@ EXPECTED: dict[str, dict[str, Cell]] = {
     "INT twice": {
         "bare": TWICE,
         "thread": TWICE,
-        "program": replace(TWICE, code=-2, says=(*TWICE.says[:2], "SIGKILL", "ended: received SIGINT: exit status 0")),
+        "program": replace(TWICE, code=-2, says=(*TWICE.says[:2], "SIGKILL", "ended: received SIGINT: by SIGINT$")),
         "resource": TWICE,
         "connection": TWICE,
     },

@@ -93,7 +93,7 @@ def test_it_is_stopped_in_order(place: Place, number: int, code: int, daemonize:
     assert [line.partition("] ")[2] for line in ended.output.splitlines()[-3:]] == [
         f"received {signal.Signals(number).name}: stopping",
         "put away",
-        f"ended: received {signal.Signals(number).name}: exit status 0",
+        f"ended: received {signal.Signals(number).name}: {'by SIGINT' if code else 'exit status 0'}",
     ]
 
 
@@ -203,10 +203,8 @@ def test_a_second_signal_hurries(place: Place, number: int) -> None:
     assert 0.9 < ended.seconds < 2.0
     name = signal.Signals(number).name
     assert f"received {name} again: stopping in a hurry" in ended.output
-    assert re.search(
-        rf"shop/second: left behind \(LeftBehind: .*: did not stop in [\d.]+ s, at {place.line_of('# here')} in second",
-        ended.output,
-    )
+    where = f"{place.line_of('# here')} in second"
+    assert re.search(rf"\[shop/second#error\] left behind \(.*: did not stop in [\d.]+ s, at {where}", ended.output)
     assert "put away" in ended.output
     assert ended.last_line.endswith(f"ended: received {name}: exit status 70")
 
@@ -306,7 +304,9 @@ def test_a_stop_is_right_at_any_moment_of_the_start(
             assert ended.code == (-number if number == signal.SIGINT else 0), said
             name = signal.Signals(number).name
             if ended.output:
-                assert re.search(rf"ended: (received|stopped by) {name}.*: exit status 0$", ended.last_line), said
+                assert re.search(
+                    rf"ended: (received|stopped by) {name}.*: (by SIGINT|exit status 0)$", ended.last_line
+                ), said
                 assert ended.errors == "", said
             else:
                 assert ended.errors == f"plaitd: stopped by {name} before anything was started\n", said
@@ -498,7 +498,7 @@ application = Application("shop", [slow])
 """)
     ended = place.foreground().ready().stop()
     assert ended.code == 0
-    text = rf"\[plait#warning\] shop/slow: still stopping after 1\.\d s of 10 s, at {place.line_of('# here')} in slow$"
+    text = rf"\[shop/slow#warning\] still stopping after 1\.\d s of 10 s, at {place.line_of('# here')} in slow$"
     assert re.search(text, ended.output, re.MULTILINE)
 
 
@@ -532,7 +532,7 @@ application = Application("shop", [Listener("unix:shop.sock", shop)])
         assert place.heard() == "blocks"
         ended = running.stop()
     assert ended.code == 70
-    assert 1.1 < ended.seconds < 2.5
+    assert 2.5 < ended.seconds < 4.5
     where = rf"\S*{place.line_of('# here')}"
     assert re.search(rf"did not stop in 0.2 s, the loop is blocked at {where}: ends by force$", ended.last_line)
     assert not place.pidfile.exists()
@@ -600,7 +600,7 @@ application = Application("shop", [chatter], stop_timeout={whole})
     finally:
         os.close(reader)
     assert ended.code == 70
-    assert ended.seconds < 4.0
+    assert ended.seconds < 6.0
 
 
 def wait_until_full(pipe: int, pid: int) -> None:
@@ -681,12 +681,14 @@ def test_a_script_lives_on_after_its_run(place: Place, number: int) -> None:
         IDLE.replace("context.ready()", "context.ready(); tell('ready')")
         + """
 import plait, dataclasses
+import plait.runner.runner
+plait.runner.runner.MARGIN = 0.2  # or the script would have to be longer
 try:
     plait.run(dataclasses.replace(application, stop_timeout=0.1))
     name = "nothing"
 except KeyboardInterrupt:
     name = "KeyboardInterrupt"
-time.sleep(1.5)
+time.sleep(0.6)
 print(name, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
 sys.exit(5)
 """

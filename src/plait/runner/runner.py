@@ -34,8 +34,9 @@ log = logging.getLogger("plait")
 
 #: How long tasks that nobody owned, and threads, may take at the very end, in seconds.
 AFTERMATH = 1.0
-#: How much later than the whole stop's limit the process ends by force when its loop is blocked, in seconds.
-MARGIN = 1.0
+#: How much later than the whole stop's limit the process ends by force when its loop is blocked, in seconds: later
+#: than all that has a time of its own, tasks that nobody owned and then a thread.
+MARGIN = 2 * AFTERMATH + 0.5
 #: How long the last words may take, and then the putting away, in seconds.
 LAST_WORDS = 0.5
 
@@ -193,7 +194,10 @@ class Runner:
         if times == 3:
             # In another thread: whatever this one was about to do, perhaps with the lock of the log, it can finish.
             words = f"{name_of(number)} for the third time: ends at once"
-            threading.Thread(target=self.end_now, args=(70, words), name="plait-end", daemon=True).start()
+            try:
+                threading.Thread(target=self.end_now, args=(70, words), name="plait-end", daemon=True).start()
+            except RuntimeError:
+                os._exit(70)  # no more threads: all has stopped, and Python itself is at its end
         self._soon(self._stop_for_signal, number, times)
 
     def _soon(self, function: Callable[..., object], *arguments: object) -> None:
@@ -296,8 +300,11 @@ class Runner:
         for step in (*steps, self._leave):
             if step is not None:
                 thread = threading.Thread(target=step, name="plait-end", daemon=True)
-                thread.start()
-                thread.join(LAST_WORDS)
+                try:
+                    thread.start()
+                    thread.join(LAST_WORDS)
+                except RuntimeError:
+                    pass  # there are no more threads to be had: the end is what counts
         os._exit(exit_code)
 
     def must_end_now(self) -> bool:
@@ -320,12 +327,14 @@ def _people_trace(error: BaseException | None) -> Any:
 
     One of ours says all in its sentence, and has none; of another, the frames of plait that led to it are left out.
     """
-    if error is None or isinstance(error, PlaitError | TimeoutError | asyncio.CancelledError | BaseExceptionGroup):
+    if error is None or isinstance(error, PlaitError | TimeoutError | asyncio.CancelledError):
         return None
     own = os.path.dirname(os.path.dirname(__file__)) + os.sep
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(own):
         trace = trace.tb_next
+    if isinstance(error, BaseExceptionGroup) and (trace is None or trace.tb_frame.f_code.co_filename.startswith(own)):
+        return None  # the errors of a stop, collected: each of them was told when it happened
     return type(error), error, trace
 
 
