@@ -119,13 +119,11 @@ class Caller:
         ),
         (
             greedy,
-            "Task greedy: function=greedy: wanted an async function of no arguments, or of one, the"
-            " context",
+            "Task greedy: function=greedy: wanted an async function of no arguments, or of one, the context",
         ),
         (
             keyword,
-            "Task keyword: function=keyword: wanted an async function of no arguments, or of one, the"
-            " context",
+            "Task keyword: function=keyword: wanted an async function of no arguments, or of one, the context",
         ),
         (5, "Task int: function=5: wanted an async function of no arguments, or of one, the context"),
     ],
@@ -398,8 +396,7 @@ def test_a_thread_cannot_need() -> None:
             async with running(application):
                 pass
         assert str(caught.value) == (
-            "shop/asks: did not start: need() is not for a thread:"
-            " what other publishes belongs to the loop"
+            "shop/asks: did not start: need() is not for a thread: what other publishes belongs to the loop"
         )
 
     run(main())

@@ -244,9 +244,7 @@ EXPECTED: dict[str, dict[str, Cell]] = {
     "does not start": {
         "bare": NO_START,
         "thread": NO_START,
-        "program": replace(
-            NO_START, says=("no luck stream=stderr", r"did not start: ProgramFailed: .* status 1: exit")
-        ),
+        "program": replace(NO_START, says=("no luck stream=stderr", r"did not start: .* status 1: exit")),
         "resource": NO_START,
         "connection": replace(
             NO_START, says=(r"cannot connect to unix:\S+ \(", r"ended: shop/subject: did not start: ")
