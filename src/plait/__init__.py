@@ -50,12 +50,12 @@ if TYPE_CHECKING:
     from plait.tree.patience import StopWaits as StopWaits
     from plait.tree.policy import Backoff as Backoff
     from plait.tree.policy import Limit as Limit
+    from plait.tree.running import running as running
     from plait.tree.service import Context as Context
     from plait.tree.service import Service as Service
     from plait.tree.service import current as current
     from plait.tree.service import service as service
     from plait.tree.tree import Tree as Tree
-    from plait.tree.tree import running as running
 
 #: Where each public name lives.  A test holds this against the imports above.
 _HOMES = {
@@ -77,8 +77,9 @@ _HOMES = {
     "tree.application": "Application Group",
     "tree.patience": "StopWaits",
     "tree.policy": "Backoff Limit",
+    "tree.running": "running",
     "tree.service": "Context Service current service",
-    "tree.tree": "Tree running",
+    "tree.tree": "Tree",
 }
 _MODULES = {name: f"plait.{module}" for module, names in _HOMES.items() for name in names.split()}
 

@@ -12,7 +12,8 @@ import pytest
 
 from plait.services.listener import Listener
 from plait.tree.application import Application
-from plait.tree.tree import Tree, running
+from plait.tree.running import running
+from plait.tree.tree import Tree
 
 T = TypeVar("T")
 Loop = Callable[[], asyncio.AbstractEventLoop]

@@ -18,7 +18,8 @@ from plait.services.connection import Connected, ConnectFailed, Connection, Disc
 from plait.services.listener import Listener
 from plait.testing import Trace
 from plait.tree.application import Application
-from plait.tree.tree import Tree, running
+from plait.tree.running import running
+from plait.tree.tree import Tree
 from tests.system.listening import Loop, on_each_loop
 
 AUTHORITY = trustme.CA()

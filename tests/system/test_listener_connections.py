@@ -17,7 +17,8 @@ from plait.services.listener import Listener
 from plait.testing import reached
 from plait.tree.application import Application
 from plait.tree.service import Context, current, service
-from plait.tree.tree import Tree, running
+from plait.tree.running import running
+from plait.tree.tree import Tree
 from tests.system.listening import LOCAL, Loop, connected, on_each_loop, serve, until
 
 

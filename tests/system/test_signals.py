@@ -360,7 +360,7 @@ def test_a_daemon_can_be_stopped_at_any_moment_of_its_start(
         if whom == "the pidfile":
             try:
                 pid = place.read_pid()
-            except FileNotFoundError:
+            except (FileNotFoundError, ValueError):  # there is none yet, or it has just been made
                 continue_without(process, place)
                 continue
         could_hear = has_handler(pid, number)

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from plait import Application, Listener
-from plait.tree.tree import running
+from plait.tree.running import running
 from tests.system.daemon import IDLE, PLAITD, Place
 
 HERE = "test_weaknesses.py"
