@@ -367,7 +367,9 @@ application = Application("shop", [first, second])
     assert log.endswith("ended: received SIGTERM: exit status 0\n")
 
 
-@pytest.mark.parametrize("options", [(), ("--stop-timeout", "0")], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [(), ("--stop-timeout", "0"), ("--stop-timeout", "0", "-r", "asyncio")], ids=" ".join
+)
 def test_a_thread_of_a_pool_does_not_hold_the_end(place: Place, options: tuple[str, ...]) -> None:
     """A blocking call in asyncio's pool of threads, which nobody can end, delays the end by a second at most."""
     place.write("""

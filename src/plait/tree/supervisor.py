@@ -156,7 +156,7 @@ class Supervisor:
             elif child.supervisor is None and child.task is not None and not child.insisted:
                 child.insisted = True
                 child.task.cancel()
-                self.alarm.set(child, self.tree.loop.time() + patience)
+                self.alarm.set(child, self.tree.loop.time() + max(patience, self.tree.last_moment))
 
     # The inbox --------------------------------------------------------------------------------------------------
 
