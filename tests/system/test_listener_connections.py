@@ -16,8 +16,8 @@ from plait.events import State
 from plait.services.listener import Listener
 from plait.testing import reached
 from plait.tree.application import Application
-from plait.tree.service import Context, current, service
 from plait.tree.running import running
+from plait.tree.service import Context, current, service
 from plait.tree.tree import Tree
 from tests.system.listening import LOCAL, Loop, connected, on_each_loop, serve, until
 
