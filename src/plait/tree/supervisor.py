@@ -302,7 +302,7 @@ class Supervisor:
         child.failures = backoff.failures(child.failures, ready_seconds)
         self.times, allowed = self.group.limit.count(self.times, now)
         if not allowed:
-            child.move(State.FAILED, error)
+            child.move(State.FAILED if error is not None else State.DONE, error)
             from plait.tree.verdict import gave_up
 
             self._fail(gave_up(self.path, self.group.limit, child, error))
