@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from plait.credentials import Secret as Secret
+    from plait.credentials import credential as credential
     from plait.endpoints import Endpoint as Endpoint
     from plait.errors import AlreadyRunning as AlreadyRunning
     from plait.errors import BindError as BindError
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 
 #: Where each public name lives.  A test holds this against the imports above.
 _HOMES = {
+    "credentials": "Secret credential",
     "endpoints": "Endpoint",
     "errors": (
         "AlreadyRunning BindError CannotCreate ConfigurationError EndpointError GaveUp LeftBehind NeedError NotFound "

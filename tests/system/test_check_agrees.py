@@ -116,6 +116,7 @@ def sentences(ended: Ended) -> list[str]:
     return [re.sub(r"\b0x[0-9a-f]+", "0x", line).replace("plait check --help", "plaitd --help") for line in lines]
 
 
+@pytest.mark.promise(39)
 @pytest.mark.parametrize("stage", CONFIGURATIONS, indirect=True)
 def test_check_says_what_a_start_says(stage: Stage) -> None:
     """Promise 39: the same exit code, and for what is wrong the same sentence; no file is made, changed or removed."""
@@ -156,6 +157,7 @@ HARMLESS = re.compile(
 )
 
 
+@pytest.mark.promise(39)
 @pytest.mark.parametrize(
     "stage", [pytest.param(each, id=each.name) for each in ALL if each.name in TRACED], indirect=True
 )
@@ -173,6 +175,7 @@ def test_check_binds_nothing_and_writes_nothing(stage: Stage, tmp_path: Path) ->
     assert [call for call in calls if not HARMLESS.search(call) and "exited with" not in call] == []
 
 
+@pytest.mark.promise(39)
 def test_the_corpus_is_of_two_hundred_and_its_short_form_has_every_kind() -> None:
     """What runs by default leaves no kind out."""
     assert len({each.name for each in ALL}) == len(ALL) >= 200

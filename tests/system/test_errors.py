@@ -236,6 +236,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.promise(32, 42)
 @FORMS
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 def test_one_sentence_and_its_code(tmp_path: Path, failure: Failure, form: tuple[str, ...]) -> None:

@@ -307,6 +307,7 @@ def peer(place: Place) -> Iterator[socket.socket]:
         yield listening
 
 
+@pytest.mark.promise(42)
 @pytest.mark.parametrize(("failure", "kind", "form"), CELLS)
 def test_it_ends_as_a_person_would_want(place: Place, peer: socket.socket, failure: str, kind: str, form: str) -> None:
     """Each cell: its exit code, its time, what the log says, who was closed in which order; nothing is left."""

@@ -69,6 +69,7 @@ def test_serves_when_it_returns_and_ends_when_it_is_told(place: Place, is_long: 
         place.assert_nothing_left()
 
 
+@pytest.mark.promise(35, 42)
 def test_a_second_start_says_which_process_is_there(place: Place) -> None:
     """A second start in the same folder names the first, exits with 75, and disturbs nobody."""
     place.write(ECHO)
@@ -93,6 +94,7 @@ def test_two_live_side_by_side_with_other_pidfiles(place: Place) -> None:
     assert [each.stop().code for each in (second, third, first)] == [0, 0, 0]
 
 
+@pytest.mark.promise(38)
 @FORMS
 def test_the_pidfile_is_left_when_it_is_not_ours_any_more(place: Place, daemonize: bool) -> None:
     """A pidfile that somebody put in the place of ours stays at the end."""
@@ -105,6 +107,7 @@ def test_the_pidfile_is_left_when_it_is_not_ours_any_more(place: Place, daemoniz
     place.pidfile.unlink()
 
 
+@pytest.mark.promise(33)
 def test_a_daemon_has_let_go_of_its_starter(place: Place) -> None:
     """No session to lead, no terminal, its rundir and umask, and no descriptor but /dev/null, log, lock and loop."""
     place.write(IDLE)
@@ -135,6 +138,7 @@ def test_a_daemon_has_let_go_of_its_starter(place: Place) -> None:
 # Managers -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise(34)
 def test_under_systemd_it_stays_and_says_so(place: Place) -> None:
     """With NOTIFY_SOCKET it does not fork: the process that was started says READY=1, then STOPPING=1; each once."""
     place.write(IDLE)
@@ -153,6 +157,7 @@ def test_under_systemd_it_stays_and_says_so(place: Place) -> None:
             manager.recv(100)
 
 
+@pytest.mark.promise(34)
 def test_under_s6_it_stays_and_says_so(place: Place) -> None:
     """With PLAIT_NOTIFY_FD it does not fork, and writes a newline there when it is ready."""
     place.write(IDLE)
@@ -167,6 +172,7 @@ def test_under_s6_it_stays_and_says_so(place: Place) -> None:
     assert process.wait(10) == 0
 
 
+@pytest.mark.promise(34)
 def test_a_manager_can_be_overruled(place: Place) -> None:
     """--daemon makes a daemon also where it would stay; the manager is told by the daemon."""
     place.write(IDLE)
@@ -178,6 +184,7 @@ def test_a_manager_can_be_overruled(place: Place) -> None:
     assert daemon.stop().code == 0
 
 
+@pytest.mark.promise(34)
 @pytest.mark.root
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, None)])
 def test_as_process_1_it_stays_and_stops(place: Place, number: int, code: int | None) -> None:
@@ -220,6 +227,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.promise(32, 42)
 @FORMS
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_start_that_is_refused_says_why(place: Place, kind: str, daemonize: bool) -> None:
@@ -244,6 +252,7 @@ def check_sentence(ended: Ended, code: int, sentence: str) -> None:
     assert ended.output == ""
 
 
+@pytest.mark.promise(42)
 @FORMS
 def test_who_may_not_become_root_is_told_so(place: Place, daemonize: bool) -> None:
     """An ordinary user who asks for --uid root gets one sentence and exit code 77."""
@@ -309,6 +318,7 @@ application = Application("shop", [Group("web", [second], limit=Limit(2, 60))], 
 """
 
 
+@pytest.mark.promise(42)
 @FORMS
 def test_a_tree_that_gives_up_ends_it_with_70(place: Place, daemonize: bool) -> None:
     """Escalation to the root ends the process with 70, with the path and the cause in the last line of the log."""

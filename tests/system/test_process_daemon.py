@@ -22,6 +22,7 @@ PATIENT = """
 """
 
 
+@pytest.mark.promise(32)
 def test_the_parent_waits_until_the_daemon_is_ready(tmp_path: Path) -> None:
     """The parent exits with 0 when the daemon says that it is ready, and not a moment before."""
     os.mkfifo(tmp_path / "door")
@@ -38,6 +39,7 @@ def test_the_parent_waits_until_the_daemon_is_ready(tmp_path: Path) -> None:
     assert not (tmp_path / "plaitd.pid").exists()
 
 
+@pytest.mark.promise(32)
 def test_the_port_answers_when_the_parent_returns(tmp_path: Path) -> None:
     """A client connects at once after the parent's return: the socket listens since before the fork."""
     with socket.socket() as free:
@@ -55,6 +57,7 @@ def test_the_port_answers_when_the_parent_returns(tmp_path: Path) -> None:
     end(read_pid(tmp_path))
 
 
+@pytest.mark.promise(33)
 def test_a_daemon_lets_go_of_what_its_starter_had(tmp_path: Path) -> None:
     """No session of its own to lead, no terminal, /dev/null, no planted descriptor, an empty mask, rundir, umask."""
     planted = [os.open("/dev/null", os.O_RDONLY) for _ in range(50)]
@@ -167,6 +170,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.promise(32)
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_failure_is_told_by_the_parent(tmp_path: Path, kind: str) -> None:
     """Whatever a start fails of, before the fork or after it: one text, the exit code, and nothing is left behind."""

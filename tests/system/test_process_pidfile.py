@@ -71,6 +71,7 @@ for number in range(int(sys.argv[1])):
 """
 
 
+@pytest.mark.promise(35)
 def test_of_fifty_starts_at_once_one_wins(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Exactly one of 50 runs; the others exit with 75 and name it, by the pid of its daemon or of who starts it."""
     rounds = 200 if request.config.getoption("--long", default=False) else 3
@@ -146,6 +147,7 @@ def test_the_second_start_hears_who_runs_and_not_address_in_use(tmp_path: Path) 
     assert {path.name for path in tmp_path.iterdir()} == {"program.py"}
 
 
+@pytest.mark.promise(36)
 @pytest.mark.parametrize(
     "content", ["{alive}\n", "1\n", "0\n", "-1\n", "", "99999999999999999999\n", "not a number", "\0" * 4096]
 )
@@ -170,6 +172,7 @@ def test_a_killed_daemon_does_not_block(tmp_path: Path) -> None:
     end(read_pid(tmp_path))
 
 
+@pytest.mark.promise(36)
 def test_a_held_lock_blocks_whatever_the_number(tmp_path: Path) -> None:
     """The lock is the truth; a number that its holder did not write is nobody's, and is not named."""
     (tmp_path / "plaitd.pid").write_text(f"{os.getpid()}\n")
@@ -183,6 +186,7 @@ def test_a_held_lock_blocks_whatever_the_number(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.promise(38)
 @pytest.mark.parametrize("daemonize", [True, False])
 def test_a_pidfile_that_was_replaced_is_left(tmp_path: Path, daemonize: bool) -> None:
     """At the end only the file that was locked is removed: one that took its place is somebody else's."""

@@ -285,6 +285,7 @@ def start_seconds(tmp_path_factory: pytest.TempPathFactory) -> float:
     return seconds
 
 
+@pytest.mark.promise(40)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 @pytest.mark.time_limit(180)
 def test_a_stop_is_right_at_any_moment_of_the_start(
@@ -318,6 +319,7 @@ def test_a_stop_is_right_at_any_moment_of_the_start(
         place.assert_nothing_left()
 
 
+@pytest.mark.promise(40)
 @pytest.mark.parametrize("number", OTHERS)
 @pytest.mark.time_limit(180)
 def test_other_signals_harm_no_start(place: Place, number: int, start_seconds: float, is_long: bool) -> None:
@@ -339,6 +341,7 @@ def test_other_signals_harm_no_start(place: Place, number: int, start_seconds: f
         place.assert_nothing_left()
 
 
+@pytest.mark.promise(40)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("whom", ["the starter", "the pidfile"])
 @pytest.mark.time_limit(240)
@@ -429,6 +432,7 @@ def test_no_signal_waits_for_something_else_to_happen(place: Place, loop: str, i
     assert running.stop().code == 0
 
 
+@pytest.mark.promise(41)
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_storm_of_signals_changes_nothing(place: Place, loop: str, is_long: bool) -> None:
     """10,000 HUP and USR1 in 10 s, the log moved away now and then: it serves, nothing grew, and it stops with 0."""
