@@ -86,7 +86,9 @@ def credential(name: str) -> Secret:
     """
     shown = f"credential {name!r}"
     if name in ("", ".", "..") or len(name) > 255 or not name.isprintable() or {"/", ":"} & set(name):
-        raise ConfigurationError(f"{shown}: is no plain file name: give what stands in LoadCredential= before the colon")
+        raise ConfigurationError(
+            f"{shown}: is no plain file name: give what stands in LoadCredential= before the colon"
+        )
     folder = os.environ.get(VARIABLE, "")
     if not folder:
         raise ConfigurationError(

@@ -173,14 +173,26 @@ def test_under_s6_it_stays_and_says_so(place: Place) -> None:
 
 
 @pytest.mark.promise(34)
-def test_a_manager_can_be_overruled(place: Place) -> None:
-    """--daemon makes a daemon also where it would stay; the manager is told by the daemon."""
+def test_systemd_can_be_overruled(place: Place) -> None:
+    """--daemon makes a daemon also where it would stay; systemd is told by the daemon."""
     place.write(IDLE)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(place.aside / "notify"))
         manager.settimeout(10)
         daemon = place.daemonize("--daemon", environment={"NOTIFY_SOCKET": str(place.aside / "notify")})
         assert manager.recv(100) == b"READY=1"
+    assert daemon.stop().code == 0
+
+
+@pytest.mark.promise(34)
+def test_s6_can_be_overruled(place: Place) -> None:
+    """--daemon makes a daemon also here; the newline comes from the daemon, and nothing keeps the descriptor."""
+    place.write(IDLE)
+    reader, writer = os.pipe()
+    daemon = place.daemonize("--daemon", environment={"PLAIT_NOTIFY_FD": str(writer)}, pass_fds=[writer])
+    os.close(writer)
+    with open(reader, "rb") as told:
+        assert told.read() == b"\n"
     assert daemon.stop().code == 0
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
 import socket
 import subprocess
+import termios
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,43 @@ def test_a_daemon_lets_go_of_what_its_starter_had(tmp_path: Path) -> None:
         assert os.stat(tmp_path / "run/kept").st_mode & 0o777 == 0o600
     finally:
         end(pid, signal.SIGKILL)
+
+
+@pytest.mark.promise(33)
+def test_a_daemon_has_left_the_terminal_for_good(tmp_path: Path) -> None:
+    """Started in a session with a terminal, it has none, cannot open it by name, and gets none by opening another."""
+    master, slave = os.openpty()
+    terminal = os.ttyname(slave)
+    body = f"""
+        def tty():
+            return open("/proc/self/stat").read().rpartition(")")[2].split()[4]
+
+        before = tty()
+        with daemon() as prepared:
+            try:
+                os.close(os.open("/dev/tty", os.O_RDWR))
+                name = "it has one"
+            except OSError as error:
+                name = error.strerror
+            os.open({terminal!r}, os.O_RDWR)  # without O_NOCTTY: a leader of a session would get it
+            open("seen", "w").write(repr((before, name, tty(), os.getsid(0) == os.getpid())))
+            serve(prepared)
+    """
+
+    def take_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    try:
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), slave)
+        with start(tmp_path, body, start_new_session=True, preexec_fn=take_terminal, **streams) as parent:
+            assert parent.wait(20) == 0
+    finally:
+        os.close(slave)
+        os.close(master)
+    end(read_pid(tmp_path))
+    before, *now = eval((tmp_path / "seen").read_text())
+    assert before != "0"  # or there was nothing to leave
+    assert now == ["No such device or address", "0", False]
 
 
 def test_closed_standard_streams_do_no_harm(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.daemon import HEAD, IDLE, PLAITD
 from tests.system.daemons import end, read_pid, run, start
 
 READY = """
@@ -159,6 +161,70 @@ def test_a_stale_pidfile_never_blocks(tmp_path: Path, content: str) -> None:
     assert (tmp_path / "plaitd.pid").read_text() == f"{pid}\n"
     end(pid)
     assert not (tmp_path / "plaitd.pid").exists()
+
+
+#: As process 1 of a namespace: a plaitd is killed, its number is given to a stranger, and it is started again.
+REUSE = """
+import json, os, signal, subprocess, sys, time
+plaitd, name = sys.argv[1:]
+
+def start():
+    done = subprocess.run([plaitd, "--daemon", "-y", "shop.py"], capture_output=True, text=True, timeout=20)
+    return done.returncode, done.stderr, int(open("plaitd.pid").read())
+
+def sleep_as(number):
+    with open("/proc/sys/kernel/ns_last_pid", "w") as last:
+        last.write(str(number - 1))
+    pid = os.fork()
+    if not pid:
+        os.execv("/bin/sleep", [name, "60"])
+    assert pid == number, (pid, number)
+
+def end(pid, number):
+    os.kill(pid, number)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+first = start()
+end(first[2], signal.SIGKILL)
+stale = int(open("plaitd.pid").read())
+sleep_as(stale)
+second = start()
+third = start()
+with open("plaitd.pid", "r+") as file:
+    file.write(f"{stale}\\n")  # a held lock counts, whatever the number
+fourth = start()
+ended = end(second[2], signal.SIGTERM), end(stale, signal.SIGTERM), os.path.exists("plaitd.pid")
+print(json.dumps([first, stale, second, third, fourth, ended]))
+"""
+
+
+@pytest.mark.promise(36)
+@pytest.mark.root
+@pytest.mark.parametrize("name", ["sleep", "plaitd"])
+def test_a_number_that_was_given_to_somebody_else_does_not_block(tmp_path: Path, name: str) -> None:
+    """Killed, its number reused by a stranger, by one called plaitd too: it starts; a held lock keeps others out."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        pytest.skip("NOT RUN: needs unshare (util-linux)")
+    if not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK):
+        pytest.skip("NOT RUN: this kernel does not let a number be given again (CONFIG_CHECKPOINT_RESTORE)")
+    (tmp_path / "shop.py").write_text(HEAD + IDLE)
+    (tmp_path / "reuse.py").write_text(REUSE)
+    command = [unshare, "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "reuse.py", PLAITD, name]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, stale, second, third, fourth, ended = json.loads(done.stdout)
+    assert first == [0, "", stale]
+    assert second[:2] == [0, ""]
+    assert second[2] != stale
+    assert third == [75, f"plaitd: {sentence_of(second[2])}", second[2]]
+    assert fourth[0] == 75
+    assert ended == [0, -signal.SIGTERM, False]
+
+
+def sentence_of(pid: int) -> str:
+    """Return what the second of two starts says."""
+    return f'plaitd.pid: held by plaitd with pid {pid}: stop it with "kill {pid}", or give another --pidfile\n'
 
 
 def test_a_killed_daemon_does_not_block(tmp_path: Path) -> None:

@@ -320,6 +320,29 @@ def test_a_stop_is_right_at_any_moment_of_the_start(
 
 
 @pytest.mark.promise(40)
+@pytest.mark.time_limit(180)
+def test_a_second_stop_is_right_at_any_moment_of_the_start(place: Place, start_seconds: float, is_long: bool) -> None:
+    """TERM and TERM again while it loads, prepares or starts: it ends with 0, says so once, and nothing is left."""
+    place.write(BUSY)
+    chance = random.Random(4712)
+    for moment in instants(100 if is_long else 15, start_seconds * 1.2):
+        began = time.monotonic()
+        running = place.foreground()
+        wait_until(began + moment)
+        could_hear = has_handler(running.pid, signal.SIGTERM)
+        running.send(signal.SIGTERM)
+        pause = chance.random() * 0.1
+        wait_until(began + moment + pause)
+        ended = running.stop()
+        said = f"after {moment:.3f} s and {pause:.3f} s: {ended}"
+        assert ended.code in ((0,) if could_hear else (0, -signal.SIGTERM)), said
+        assert "Traceback" not in ended.output + ended.errors, said
+        assert ended.output.count("ended: ") + ended.errors.count("before anything was started") <= 1, said
+        assert ended.seconds < 1.0, said
+        place.assert_nothing_left()
+
+
+@pytest.mark.promise(40)
 @pytest.mark.parametrize("number", OTHERS)
 @pytest.mark.time_limit(180)
 def test_other_signals_harm_no_start(place: Place, number: int, start_seconds: float, is_long: bool) -> None:
