@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from plait.services.connection_life import Connected as Connected
     from plait.services.connection_life import ConnectFailed as ConnectFailed
     from plait.services.connection_life import Disconnected as Disconnected
+    from plait.services.line import connect as connect
     from plait.services.link import Link as Link
     from plait.services.listener import Listener as Listener
     from plait.services.program import Program as Program
@@ -71,6 +72,7 @@ _HOMES = {
     "runner.runner": "run",
     "services.connection": "Connection",
     "services.connection_life": "ConnectFailed Connected Disconnected",
+    "services.line": "connect",
     "services.link": "Link",
     "services.listener": "Listener",
     "services.program": "Program",

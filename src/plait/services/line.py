@@ -98,6 +98,24 @@ class _Stream(asyncio.StreamReaderProtocol):
         self._line.is_lost(error)
 
 
+async def connect(endpoint: str | Endpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """
+    Connect once to *endpoint*, a text such as ``tls:broker:8883`` or an `Endpoint`; return asyncio's own streams.
+
+    Its ``timeout`` bounds the attempt.  Raises `OSError` (a `TimeoutError`, a refusal, a certificate that is not
+    trusted) when it cannot connect, and `ConfigurationError` when that is no place to connect to.  The caller closes
+    the writer.  To keep a connection open, use a `Connection`.
+    """
+    from plait.endpoints import Endpoint
+    from plait.errors import ConfigurationError
+
+    endpoint = Endpoint.connecting(endpoint)
+    if endpoint.is_datagram:
+        raise ConfigurationError(f"connect: {endpoint}: datagrams know no connection: use tcp or unix")
+    reader, writer = (await open_stream(endpoint)).given
+    return reader, writer
+
+
 async def open_stream(endpoint: Endpoint) -> Line:
     """Connect to *endpoint*; the line gives ``(reader, writer)``.  What is there when it fails is closed."""
     line = Line()

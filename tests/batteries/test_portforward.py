@@ -1,0 +1,450 @@
+"""portforward: what it passes on, what it refuses, how it ends; over real sockets of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from plait import Application, ConfigurationError, EndpointError, UsageError, connect, running
+from plait.batteries.portforward import PortForward, portforward
+from plait.tree.tree import Tree
+from tests.system.listening import LOCAL, Loop, connected, on_each_loop, until
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def destination(handler: Handler) -> AsyncIterator[str]:
+    """Serve *handler* at a place of its own, and give that as an endpoint."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await handler(reader, writer)
+        except (asyncio.CancelledError, ConnectionResetError):
+            pass  # asyncio would complain
+        finally:
+            writer.close()
+            tasks.discard(task)
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield "tcp:127.0.0.1:{1}".format(*server.sockets[0].getsockname())
+    finally:
+        server.close()
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def forwarding(loop: Loop, handler: Handler, client: Callable[[Any], Awaitable[None]], **options: Any) -> None:
+    """Run ``client(address)`` while a forwarder passes connections on to *handler*."""
+
+    async def main() -> None:
+        async with destination(handler) as to:
+            forward = PortForward(LOCAL, to, name="forward", **options)
+            async with running(Application("shop", [forward])) as tree:
+                await client(address_in(tree))
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
+
+
+def address_in(tree: Tree) -> Any:
+    """Return where the forwarder listens."""
+    addresses = tree.find("shop/forward").value
+    assert addresses
+    return addresses[0]
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer what was said, when all is said."""
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+
+
+async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer when all is said."""
+    writer.write((await reader.read()).upper())
+
+
+@on_each_loop
+def test_bytes_go_both_ways(loop: Loop) -> None:
+    """What a client says arrives there, and the answer here, whatever the size."""
+
+    async def client(address: Any) -> None:
+        async with connected(address) as (reader, writer):
+            said = bytes(range(256)) * 8192
+            sending = asyncio.ensure_future(_send(writer, said))
+            assert await reader.readexactly(len(said)) == said
+            await sending
+
+    forwarding(loop, echo, client)
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)
+    await writer.drain()
+
+
+@on_each_loop
+def test_the_end_of_one_direction_is_passed_on_and_the_other_goes_on(loop: Loop) -> None:
+    """A destination that answers only when all is said gets to know that, and its answer arrives."""
+
+    async def client(address: Any) -> None:
+        async with connected(address) as (reader, writer):
+            writer.write(b"hello")
+            writer.write_eof()
+            assert await reader.read() == b"HELLO"
+
+    forwarding(loop, shout, client)
+
+
+@on_each_loop
+def test_a_destination_that_has_said_all_still_listens(loop: Loop) -> None:
+    """The other way round: it ends its direction first, and goes on reading."""
+    heard: list[bytes] = []
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"welcome")
+        writer.write_eof()
+        heard.append(await reader.read())
+
+    async def client(address: Any) -> None:
+        async with connected(address) as (reader, writer):
+            assert await reader.read() == b"welcome"
+            writer.write(b"thanks")
+            writer.write_eof()
+            await until(lambda: heard)
+
+    forwarding(loop, greet, client)
+    assert heard == [b"thanks"]
+
+
+@on_each_loop
+def test_a_reader_that_is_slow_slows_the_sender_down(loop: Loop) -> None:
+    """What the other side does not take is not gathered in memory: the sender is held."""
+    go = asyncio.Event()
+    total = 64 << 20
+    counted = [0]
+
+    async def lazy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go.wait()
+        while data := await reader.read(1 << 20):
+            counted[0] += len(data)
+        writer.write(b"done")
+
+    async def client(address: Any) -> None:
+        async with connected(address) as (reader, writer):
+            sent = 0
+            block = bytes(1 << 20)
+
+            async def send() -> None:
+                nonlocal sent
+                while sent < total:
+                    writer.write(block)
+                    sent += len(block)
+                    await writer.drain()
+
+            sending = asyncio.ensure_future(send())
+            await asyncio.wait([sending], timeout=0.5)
+            assert sent < total
+            go.set()
+            await sending
+            writer.write_eof()
+            assert await reader.read() == b"done"
+            assert counted[0] == total
+
+    forwarding(loop, lazy, client)
+
+
+@on_each_loop
+def test_a_client_that_breaks_off_is_told_to_the_destination(loop: Loop) -> None:
+    """A reset is passed on as a reset, and nothing is logged above DEBUG."""
+    ends: list[object] = []
+    begun = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readexactly(5) == b"hello"
+        begun.set()
+        try:
+            ends.append(await reader.read())
+        except ConnectionResetError as error:
+            ends.append(type(error))
+
+    async def client(address: Any) -> None:
+        async with connected(address) as (_, writer):
+            writer.write(b"hello")
+            await begun.wait()
+            _reset(writer)
+            await until(lambda: ends)
+
+    forwarding(loop, listen, client)
+    assert ends == [ConnectionResetError]
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    writer.transport.abort()
+
+
+@on_each_loop
+def test_half_an_answer_does_not_look_like_a_whole_one(loop: Loop) -> None:
+    """A destination that breaks off in its answer is a reset for the client, not the end of the stream."""
+
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"half")
+        await reader.readexactly(1)
+        _reset(writer)
+
+    async def client(address: Any) -> None:
+        async with connected(address) as (reader, writer):
+            assert await reader.readexactly(4) == b"half"
+            writer.write(b"!")
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+
+    forwarding(loop, die, client)
+
+
+@on_each_loop
+def test_an_early_answer_arrives_although_the_destination_reads_no_more(loop: Loop) -> None:
+    """A destination that refuses a long request and closes has its answer delivered."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        writer.write(b"too long")
+
+    async def client(address: Any) -> None:
+        async with connected(address) as (reader, writer):
+            writer.write(b"x")
+            assert await reader.read(100) == b"too long"
+
+    forwarding(loop, refuse, client)
+
+
+@pytest.mark.logs("cannot connect to tcp:127.0.0.1:")
+def test_a_destination_that_is_away_is_told_once_and_its_clients_are_closed(caplog: Any) -> None:
+    """The first client makes a warning, the others do not; when it answers again, that is said."""
+    caplog.set_level("INFO", "shop.forward")
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+
+        async def main() -> None:
+            forward = PortForward(LOCAL, f"tcp:127.0.0.1:{port}", name="forward")
+            async with running(Application("shop", [forward])) as tree:
+                address = address_in(tree)
+                for _ in range(3):
+                    async with connected(address) as (reader, _writer):
+                        assert await reader.read() == b""
+                reserved.listen()
+                async with connected(address) as (reader, writer):
+                    writer.write_eof()
+                    there, _ = await asyncio.to_thread(reserved.accept)
+                    there.close()
+                    assert await reader.read() == b""
+
+        asyncio.run(main())
+    said = [record.getMessage() for record in caplog.records if f"127.0.0.1:{port}" in record.getMessage()]
+    assert said == [
+        f"cannot connect to tcp:127.0.0.1:{port} (Connection refused): clients are closed until it answers",
+        f"tcp:127.0.0.1:{port} answers again",
+    ]
+
+
+@pytest.mark.logs("limit=1 is reached: whoever comes now is closed at once")
+def test_above_the_limit_clients_are_closed(caplog: Any) -> None:
+    """The one too many is closed, which is said once; when one has left, the next is served."""
+
+    async def client(address: Any) -> None:
+        async with connected(address) as (reader, writer):
+            writer.write(b"one")
+            assert await reader.readexactly(3) == b"one"
+            for _ in range(2):
+                async with connected(address) as (refused, _writer):
+                    assert await refused.read() == b""
+            writer.write_eof()
+            assert await reader.read() == b""
+        async with connected(address) as (reader, writer):
+            writer.write(b"two")
+            assert await reader.readexactly(3) == b"two"
+
+    forwarding(asyncio.new_event_loop, echo, client, limit=1)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == ["limit=1 is reached: whoever comes now is closed at once"]
+
+
+def test_an_idle_connection_is_reset(caplog: Any) -> None:
+    """A connection on which nothing moved for *idle* seconds ends; one on which something moves does not."""
+    caplog.set_level("DEBUG", "shop.forward")
+
+    async def client(address: Any) -> None:
+        async with connected(address) as (reader, writer):
+            for _ in range(6):
+                writer.write(b"x")
+                assert await reader.readexactly(1) == b"x"
+                await asyncio.sleep(0.1)
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+
+    forwarding(asyncio.new_event_loop, echo, client, idle=0.4)
+    assert "broke off: nothing moved for 0.4 s" in [record.getMessage() for record in caplog.records]
+
+
+@on_each_loop
+def test_a_stop_lets_the_destination_finish(loop: Loop) -> None:
+    """At the stop the destination reads the end of the stream, and what it answers to that still arrives."""
+
+    async def main() -> None:
+        asked = asyncio.Event()
+
+        async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readexactly(5)
+            asked.set()
+            assert await reader.read() == b""
+            writer.write(b"goodbye")
+
+        async with destination(slow) as to:
+            forward = PortForward(LOCAL, to, name="forward")
+            async with running(Application("shop", [forward])) as tree, connected(address_in(tree)) as (reader, writer):
+                writer.write(b"hello")
+                await asked.wait()
+                await tree.stop("shop/forward")
+                assert await reader.read() == b"goodbye"
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
+
+
+@on_each_loop
+@pytest.mark.logs("cut off 1 connection still busy")
+def test_a_stop_cuts_who_does_not_finish(loop: Loop) -> None:
+    """A destination that goes on for ever is cut after *drain* seconds, and nothing is left open."""
+
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with destination(never) as to:
+            forward = PortForward(LOCAL, to, name="forward", drain=0.1)
+            async with running(Application("shop", [forward])) as tree, connected(address_in(tree)) as (reader, writer):
+                writer.write(b"hello")
+                await tree.stop("shop/forward")
+                with pytest.raises(ConnectionResetError):
+                    await reader.read()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
+
+
+@on_each_loop
+@pytest.mark.parametrize("side", ["client", "destination"])
+def test_tls_on_one_side(loop: Loop, side: str, tmp_path: Path) -> None:
+    """It takes TLS off, or puts it on, and what TLS cannot say, the end of one direction, costs no answer."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    serving = f"certKey={tmp_path}/server.pem:privateKey={tmp_path}/server.pem"
+    secret = f"tls:127.0.0.1:{{}}:trustRoots={tmp_path}/authority.pem"
+
+    async def main() -> None:
+        inner = PortForward(f"ssl:0:interface=127.0.0.1:{serving}", plain, name="inner", drain=0.5)
+        async with running(Application("shop", [inner])) as tree:
+            hidden = secret.format(tree.find("shop/inner").value[0][1])  # type: ignore[index]
+            if side == "client":
+                reader, writer = await connect(hidden)
+                writer.write(b"hello")
+                assert await reader.readexactly(5) == b"hello"
+                writer.close()
+                return
+            forward = PortForward(LOCAL, hidden, name="forward", drain=0.5)
+            async with (
+                running(Application("shop", [forward])) as outer,
+                connected(address_in(outer)) as (reader, writer),
+            ):
+                writer.write(b"hello")
+                writer.write_eof()
+                assert await reader.read() == b"hello"
+
+    async def whole() -> None:
+        nonlocal plain
+        async with destination(echo) as plain:
+            await main()
+
+    plain = ""
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(whole())
+
+
+# The command line -----------------------------------------------------------------------------------------------------
+
+
+def test_without_options_it_is_as_twistd_has_it() -> None:
+    """The defaults are twistd's; --to says in one word what --host and --dest-port say in two."""
+    (plain,) = portforward()
+    assert plain == PortForward("tcp:6666", "tcp:localhost:6665")
+    assert portforward(to="tcp:db:5432") == portforward(host="db", dest_port=5432)
+    assert portforward(host="::1", dest_port=80) == portforward(to="tcp6:\\:\\:1:80")
+    assert portforward(listen="80", to="a:1", limit=3, idle=4.0, drain=2.0) == Application(
+        "portforward",
+        [PortForward("tcp:80", "tcp:a:1", limit=3, idle=4.0, drain=2.0, stop_timeout=7.0)],
+        stop_timeout=12.0,
+    )
+
+
+def test_a_long_drain_has_its_time() -> None:
+    """The service, and the application, may take as long as connections may take to finish."""
+    application = portforward(drain=100.0)
+    (forward,) = application
+    assert (forward.stop_timeout, application.stop_timeout) == (105.0, 110.0)
+
+
+MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "both": ({"to": "a:1", "host": "b"}, UsageError, "--to, --host, --dest-port: all say where to: give --to alone"),
+    "listen": (
+        {"listen": "tcp:http"},
+        EndpointError,
+        'endpoint "tcp:http": port "http" is not a number: write one from 0 to 65535',
+    ),
+    "datagrams": (
+        {"to": "udp:a:1"},
+        ConfigurationError,
+        "PortForward portforward: to=udp:a:1: wanted a place for connections: use tcp or unix",
+    ),
+    "limit": (
+        {"limit": 0},
+        ConfigurationError,
+        "PortForward portforward: limit=0: wanted a whole number from 1, or None",
+    ),
+    "idle": (
+        {"idle": 0.0},
+        ConfigurationError,
+        "PortForward portforward: idle=0.0: wanted a number of seconds above 0, or None",
+    ),
+    "drain": (
+        {"drain": -1.0},
+        ConfigurationError,
+        "Listener portforward: drain=-1.0: wanted a number of seconds from 0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "kind", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_what_cannot_be_is_refused(options: dict[str, Any], kind: type[Exception], words: str) -> None:
+    """Each in its words."""
+    with pytest.raises(kind) as caught:
+        portforward(**options)
+    assert str(caught.value) == words
