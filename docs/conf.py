@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import signal
 from collections.abc import Iterable
-from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -15,7 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 import plait
 from plait.events import TRANSITIONS
 from plait.grammar import CONNECTING, LISTENING
-from plait.runner.settings import Settings
+from plait.runner.command_line import options_of
 
 project = "plait"
 copyright = "2026, plait contributors"
@@ -55,30 +54,31 @@ class Derived(SphinxDirective):
 
 
 class SettingsTable(Derived):
-    """The options of a program, from the fields of `Settings`."""
+    """The options of a program, from the fields of `Settings`: a table for each purpose."""
 
     optional_arguments = 2
 
     def lines(self) -> Iterable[str]:
-        """Yield a row for each option."""
-        yield "| option | default | meaning |"
-        yield "| --- | --- | --- |"
-        for item in dataclasses.fields(Settings):
-            meta = item.metadata
-            if not meta or (meta["only"] and " ".join(self.arguments) != meta["only"]):
+        """Yield a row for each option, and for each purpose a heading."""
+        group = ""
+        for option in options_of(" ".join(self.arguments) or "plaitd"):
+            if option.dropped:
                 continue
-            takes = f" {meta['metavar']}" if meta["metavar"] else ""
-            spelt = ", ".join(f"`{flag}{takes}`" for flag in meta["flags"]) or f"`{meta['metavar']}`"
-            default = "" if item.default in ("", None, False) or not can_be_given(item) else f"`{item.default}`"
-            yield f"| {spelt} | {default} | {meta['help'].replace('|', chr(92) + '|')} |"
-
-
-def can_be_given(item: dataclasses.Field[Any]) -> bool:
-    """Say whether the default of a setting can be typed, too."""
-    try:
-        return not item.metadata["read"] or bool(item.metadata["read"](str(item.default)))
-    except plait.UsageError:
-        return False
+            if option.group != group or not group:
+                group = option.group or "help"
+                yield from (
+                    "",
+                    f"**{group.capitalize()}**",
+                    "",
+                    "| option | elsewhere | meaning |",
+                    "| --- | --- | --- |",
+                )
+            takes = f" {option.metavar}" if option.metavar else ""
+            spelt = ", ".join(f"`{flag}{takes}`" for flag in option.flags) or f"`{option.metavar}`"
+            elsewhere = [f"`{option.variable}`"] * ("env" in option.places) + [f"`{option.name}`"] * (
+                "toml" in option.places
+            )
+            yield f"| {spelt} | {' '.join(elsewhere)} | {option.help.replace('|', chr(92) + '|')} |"
 
 
 class FieldsTable(Derived):

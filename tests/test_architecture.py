@@ -38,6 +38,10 @@ BELOW = {
 FORBIDDEN = {"process": {"asyncio"}}
 
 
+#: The modules of packages that are called otherwise.
+MODULES = {"python_dotenv": "dotenv"}
+
+
 @dataclass(frozen=True)
 class Import:
     """One imported module, where that stands, and whether only a function needs it."""
@@ -155,7 +159,7 @@ def read_extras() -> frozenset[str]:
     for extra, requirements in optional.items():
         if extra not in ("test", "docs", "dev", "bench"):
             names |= {re.split(r"[^\w.-]", text)[0].replace("-", "_") for text in requirements}
-    return frozenset(names)
+    return frozenset(MODULES.get(name, name) for name in names)
 
 
 # The layers -----------------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def find_texts() -> Iterator[Path]:
             if name not in ("build", "dist", "_build", "__pycache__") and (not name.startswith(".") or name == ".ci")
         ]
         for name in names:
-            if not name.endswith((".pyc", ".pid", ".log", ".sock")):
+            if not name.endswith((".pyc", ".pid", ".log", ".sock")) and name != ".git":
                 yield Path(folder, name)
 
 

@@ -135,15 +135,30 @@ def test_check_prints_what_would_run_and_how(folder: Path, capsys: pytest.Captur
         "nodaemon      no          default",
         "daemon        no          default",
         "pidfile       plaitd.pid  default",
+        "rundir        .           default",
+        "umask         027         the command line",
+        "stop_timeout  2.5 s       the command line",
+        "title         unchanged   default",
+        "originalname  no          default",
         "logfile       run.log     the command line",
         "log_level     info        default",
         "log_format    text        default",
-        "rundir        .           default",
-        "umask         027         the command line",
+        "log_rotate    none        default",
+        "journal       no          default",
+        "syslog        no          default",
+        "prefix        plaitd      default",
+        "logger        none        default",
         "uid           unchanged   default",
         "gid           unchanged   default",
+        "euid          no          default",
+        "chroot        none        default",
+        "sandbox       no          default",
+        "allow         none        default",
         "reactor       auto        default",
-        "stop_timeout  2.5 s       the command line",
+        "debug         no          default",
+        "profile       none        default",
+        "profiler      cprofile    default",
+        "savestats     no          default",
     ]
     assert verdict == "nothing would keep it from starting\n"
     assert os.listdir(folder) == ["shop.py"]
@@ -193,7 +208,9 @@ def test_check_of_what_cannot_be_loaded(folder: Path, capsys: pytest.CaptureFixt
         "plait check: shop.py:1: invalid syntax: correct the file\n",
     )
     assert main(["check"]) == 2
-    assert capsys.readouterr().err == ("plait check: nothing to run: give -y FILE or module:attribute, see --help\n")
+    assert capsys.readouterr().err == (
+        "plait check: nothing to run: give -y FILE, -f FILE, module:attribute or a plugin: see plaitd --help\n"
+    )
 
 
 def test_check_of_a_slip_in_the_options(capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,7 +138,7 @@ def test_settings_say_which() -> None:
     assert str(caught.value) == "shop:application: is given beside -y shop.py: give one of them"
     with pytest.raises(UsageError) as caught:
         load(Settings())
-    assert str(caught.value) == "nothing to run: give -y FILE or module:attribute, see --help"
+    assert str(caught.value) == "nothing to run: give -y FILE, -f FILE, module:attribute or a plugin: see plaitd --help"
 
 
 # Files that are wrong -------------------------------------------------------------------------------------------------

@@ -116,7 +116,9 @@ FAILURES = {
     "unknown option": given(2, "--pidfle: no such option, did you mean --pidfile?: see plaitd --help", "--pidfle=x"),
     "value missing": Failure(2, "-y: wants a value: see plaitd --help", ("-y",)),
     "bad umask": given(2, "--umask: '999': wanted an octal mask such as 022: see plaitd --help", "--umask", "999"),
-    "nothing to run": Failure(2, "nothing to run: give -y FILE or module:attribute, see --help", ()),
+    "nothing to run": Failure(
+        2, "nothing to run: give -y FILE, -f FILE, module:attribute or a plugin: see plaitd --help", ()
+    ),
     "two applications": given(2, "shop:application: is given beside -y shop.py: give one of them", "shop:application"),
     "uvloop not installed": given(
         78,
@@ -277,7 +279,7 @@ def test_a_second_start_says_who_has_the_pidfile(tmp_path: Path, form: tuple[str
         place.write(GOOD)
         daemon = place.daemonize()
         log = place.log
-        ended = place.run(*form, *SHOP)
+        ended = place.run(*form, "--pidfile=plaitd.pid", *SHOP)
         sentence = f'plaitd.pid: held by plaitd with pid {daemon.pid}: stop it with "kill {daemon.pid}", '
         assert (ended.code, ended.output) == (75, "")
         assert ended.errors == f"plaitd: {sentence}or give another --pidfile\n"

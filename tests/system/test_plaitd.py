@@ -74,7 +74,7 @@ def test_a_second_start_says_which_process_is_there(place: Place) -> None:
     """A second start in the same folder names the first, exits with 75, and disturbs nobody."""
     place.write(ECHO)
     daemon = place.daemonize()
-    for options in ((), ("-n",)):
+    for options in ((), ("-n", "--pidfile=plaitd.pid")):
         second = place.run(*options, "-y", "shop.py")
         sentence = f'held by plaitd with pid {daemon.pid}: stop it with "kill {daemon.pid}", or give another --pidfile'
         assert second.errors == f"plaitd: plaitd.pid: {sentence}\n"
@@ -99,7 +99,7 @@ def test_two_live_side_by_side_with_other_pidfiles(place: Place) -> None:
 def test_the_pidfile_is_left_when_it_is_not_ours_any_more(place: Place, daemonize: bool) -> None:
     """A pidfile that somebody put in the place of ours stays at the end."""
     place.write(IDLE)
-    running = start(place, daemonize)
+    running = start(place, daemonize, "--pidfile=plaitd.pid")
     place.pidfile.unlink()
     place.pidfile.write_text("4711\n")
     assert running.stop().code == 0
@@ -146,7 +146,7 @@ def test_under_systemd_it_stays_and_says_so(place: Place) -> None:
         manager.bind(str(place.aside / "notify"))
         manager.settimeout(10)
         environment = {"NOTIFY_SOCKET": str(place.aside / "notify")}
-        process = place.popen("-y", "shop.py", "-l", "plaitd.log", environment=environment)
+        process = place.popen("-y", "shop.py", "-l", "plaitd.log", "--pidfile=plaitd.pid", environment=environment)
         assert manager.recv(100) == b"READY=1"
         assert place.read_pid() == process.pid
         process.terminate()
@@ -163,7 +163,9 @@ def test_under_s6_it_stays_and_says_so(place: Place) -> None:
     place.write(IDLE)
     reader, writer = os.pipe()
     environment = {"PLAIT_NOTIFY_FD": str(writer)}
-    process = place.popen("-y", "shop.py", "-l", "plaitd.log", environment=environment, pass_fds=[writer])
+    process = place.popen(
+        "-y", "shop.py", "-l", "plaitd.log", "--pidfile=plaitd.pid", environment=environment, pass_fds=[writer]
+    )
     os.close(writer)
     with open(reader, "rb") as told:
         assert told.read() == b"\n"  # up to the end: it closed its end

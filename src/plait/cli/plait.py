@@ -12,7 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plait.errors import PlaitError, UsageError
-from plait.runner.settings import Settings, nearest, parse, settings_of, version
+from plait.runner.command_line import parse, settings_of, version
+from plait.runner.options import nearest
+from plait.runner.settings import CONFIGURATION, WHAT, Settings
 from plait.runner.signals import Interrupted, Signals, leave, name_of
 
 if TYPE_CHECKING:
@@ -28,11 +30,11 @@ Look after applications.
 
   plait COMMAND --help says more; plaitd runs an application as a daemon.
 """
-RUN = "plait run [options] (-y FILE | module:attribute)"
+RUN = "plait run [options] (-y FILE | -f FILE | APPLICATION)"
 RUN_DOES = """\
 Run an application in the foreground, while you write it: without a pidfile, and with logs for people, which are
 coloured on a terminal and JSON anywhere else."""
-CHECK = "plait check [options of plaitd] (-y FILE | module:attribute)"
+CHECK = "plait check [options of plaitd] (-y FILE | -f FILE | APPLICATION)"
 CHECK_DOES = """\
 Load an application and say what would keep "plaitd", given the same options, from starting it here and now.  Nothing is
 started, bound or written.  Prints the tree, where it listens, and each setting; what is wrong goes to standard error,
@@ -108,7 +110,7 @@ def describe(settings: Settings, application: Application, is_daemon: bool) -> I
         (item.name, show(item.name, settings, application, is_daemon), origins.get(item.name, "default"))
         for origins in [dict(settings.origins)]
         for item in settings_of("plaitd")
-        if item.name not in ("target", "python") or item.name in origins
+        if item.group not in (WHAT, CONFIGURATION) or item.name in origins
     ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     yield from (f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for name, value, origin in rows)
@@ -120,6 +122,10 @@ def show(name: str, settings: Settings, application: Application, is_daemon: boo
     value = getattr(settings, name)
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return " ".join(value) or ("info" if name == "log_level" else "none")
+    if name == "pidfile" and value is None:
+        return "plaitd.pid" if is_daemon else "none"
     if name == "logfile":
         return value or ("plaitd.log" if is_daemon else "- (standard output)")
     if name == "log_format":
@@ -129,6 +135,6 @@ def show(name: str, settings: Settings, application: Application, is_daemon: boo
     if name == "stop_timeout":
         seconds = application.stop_timeout if value is None else value
         return "no limit" if seconds is None else f"{seconds:g} s"
-    if name in ("uid", "gid"):
+    if name in ("uid", "gid", "title"):
         return value or "unchanged"
     return value or "none"

@@ -7,7 +7,6 @@ plaitd: run an application, as a daemon or in the foreground.
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -23,10 +22,8 @@ if TYPE_CHECKING:
     from plait.runner.signals import Signals
     from plait.tree.application import Application
 
-USAGE = "plaitd [options] (-y FILE | module:attribute)"
+USAGE = "plaitd [options] (-y FILE | -f FILE | APPLICATION)"
 DESCRIPTION = "Run an application as a daemon: returns when it is ready, or says why it is not."
-
-log = logging.getLogger("plait")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,15 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str]) -> int:
+    # What --help and a slip in the command line need; the rest is loaded behind them.
     from plait.errors import PlaitError
-    from plait.process.prepare import should_daemonize
-    from plait.runner.settings import parse
+    from plait.runner.command_line import parse
     from plait.runner.signals import Interrupted, Signals, leave, name_of
 
     daemonize = False
     with Signals() as signals:
         try:
             settings = parse("plaitd", arguments, usage=USAGE, description=DESCRIPTION)
+            from plait.process.prepare import should_daemonize
+
             daemonize = should_daemonize(settings.asked_to_daemonize(), os.environ, os.getpid())
             code = run(settings, signals, daemonize=daemonize)
         except PlaitError as error:
@@ -115,10 +114,13 @@ class House:
         stop_timeout: float | None = None,
     ) -> int:
         """Run *application* to its end; return the exit code, or end the process if something still runs."""
+        import logging
+
+        from plait.runner.command_line import version
         from plait.runner.runner import Runner
-        from plait.runner.settings import version
         from plait.runner.signals import end_by, name_of
 
+        log = logging.getLogger("plait")
         runner = Runner(
             application,
             signals=signals,
@@ -165,5 +167,7 @@ class House:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None:
-            log.critical("ended: a fault of plaitd itself", exc_info=error)
+            import logging
+
+            logging.getLogger("plait").critical("ended: a fault of plaitd itself", exc_info=error)
         self._logs.close()

@@ -29,6 +29,7 @@ from plait.runner.sinks import STREAMS, _problem_of
 
 if TYPE_CHECKING:
     from plait.endpoints import Endpoint
+    from plait.process.prepare import ProcessSettings
     from plait.runner.settings import Settings
     from plait.tree.application import Application
 
@@ -67,7 +68,7 @@ def inspect(settings: Settings, application: Application, environ: Mapping[str, 
             refuse_threads()
 
     def rehearse() -> Iterator[PlaitError]:
-        yield from rehearse_as_we_are(settings, application.endpoints(), passed)
+        yield from rehearse_as_we_are(settings.process(daemonize=daemonizes), application.endpoints(), passed)
         if is_known:
             yield from rehearse_as(identity, log)
 
@@ -107,7 +108,7 @@ def noting(problems: list[PlaitError]) -> Iterator[None]:
 
 
 def rehearse_as_we_are(
-    settings: Settings, endpoints: Iterable[Endpoint], passed: list[tuple[str, int]]
+    settings: ProcessSettings, endpoints: Iterable[Endpoint], passed: list[tuple[str, int]]
 ) -> Iterator[PlaitError]:
     """Yield what would be raised before the fork."""
     problems: list[PlaitError] = []

@@ -23,13 +23,19 @@ VARIABLE = "application"
 
 def load(settings: Settings) -> Application:
     """Return the application that *settings* name."""
-    if settings.python and settings.target:
-        raise UsageError(f"{settings.target}: is given beside -y {settings.python}: give one of them")
+    given = [
+        text
+        for flag, text in (("", settings.target), ("-y ", settings.python), ("-f ", settings.file))
+        if text
+        for text in [f"{flag}{text}"]
+    ]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]}: is given beside {given[1]}: give one of them")
     if settings.python:
         return load_file(settings.python)
     if settings.target:
         return load_name(settings.target)
-    raise UsageError("nothing to run: give -y FILE or module:attribute, see --help")
+    raise UsageError("nothing to run: give -y FILE, -f FILE, module:attribute or a plugin: see plaitd --help")
 
 
 def load_file(path: str) -> Application:

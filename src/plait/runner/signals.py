@@ -16,7 +16,6 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -111,6 +110,8 @@ class Signals:
         if not self._before:
             yield
             return
+        import socket  # not for who only asks for --help
+
         reader, writer = socket.socketpair()
         with reader, writer:
             reader.setblocking(False)

@@ -1,0 +1,96 @@
+"""
+The command lines of the two programs: what they take, and what is made of it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from plait.errors import UsageError
+from plait.runner.options import Option, option_fields, read_given, split
+from plait.runner.settings import COMMAND_LINE, FILE, LOOP, Settings, names_plugin
+
+#: Options that end it at once, and those of twistd that are not here any more, with what to do instead.
+EXTRAS = (
+    Option("help_reactors", flags=("--help-reactors",), group=LOOP, help="list the event loops, and exit", places=()),
+    Option("help", flags=("-h", "--help"), help="show this, and exit", places=()),
+    Option("version", flags=("--version",), help="show the version, and exit", places=()),
+    Option(
+        "source",
+        flags=("-s", "--source"),
+        metavar="FILE",
+        dropped="a pickled application is not run: write it as Python (-y FILE) or as data (-f FILE.toml)",
+    ),
+    Option(
+        "encrypted",
+        flags=("-e", "--encrypted"),
+        dropped="there are no encrypted applications any more: keep secrets in systemd's credentials, and leave it out",
+    ),
+    Option(
+        "spew",
+        flags=("--spew",),
+        dropped="does not trace every call: take --debug, --profile FILE, or kill -USR2 for where every task is",
+    ),
+)
+
+#: What twistd calls its options: a prefix that meant one of them there, still does.
+TWISTD = (
+    *("--chroot", "--debug", "--encrypted", "--euid", "--file", "--gid", "--help", "--help-reactors", "--logfile"),
+    *("--logger", "--no_save", "--nodaemon", "--originalname", "--pidfile", "--prefix", "--profile", "--profiler"),
+    *("--python", "--reactor", "--rundir", "--savestats", "--source", "--spew", "--syslog", "--uid", "--umask"),
+    "--version",
+)
+
+
+def settings_of(program: str) -> list[Option]:
+    """Return the settings that *program* takes."""
+    return [option for option in option_fields(Settings) if not option.only or program in option.only]
+
+
+def options_of(program: str) -> list[Option]:
+    """Return all options of *program*: its settings, and what ends it at once."""
+    return [*settings_of(program), *EXTRAS]
+
+
+def version(program: str) -> str:
+    """Return the line that ``--version`` prints."""
+    from plait import __version__
+
+    return f"{program.partition(' ')[0]} {__version__} (Python {sys.version.partition(' ')[0]})"
+
+
+def parse(program: str, arguments: Sequence[str], *, usage: str = "", description: str = "") -> Settings:
+    """
+    Return the settings that *arguments*, the environment and ``plait.toml`` give, in this order of precedence.
+
+    Raises `UsageError` for the command line and `ConfigurationError` for the others; ``--help``, ``--version`` and
+    ``--help-reactors`` end it here.
+    """
+    options = options_of(program)
+    given, words, rest = split(program, options, arguments, ends=names_plugin, preferred=TWISTD)
+    for option, _, _ in given:
+        if option.name in ("help", "version", "help_reactors"):
+            from plait.runner.help import show
+
+            print(show(option.name, program, options, usage, description), end="")
+            raise SystemExit(0)
+    values = read_given(program, given)
+    if len(words) > 1:
+        raise UsageError(f"{words[1]}: no such argument: give one application: see {program} --help")
+    if words:
+        values["target"] = words[0]
+    if rest:
+        values["arguments"] = tuple(rest)
+    # Most starts have nothing but a command line, and load nothing else.
+    if any(name in values for name in ("set", "config", "env_file")) or has_sources(os.environ):
+        from plait.runner.sources import gather
+
+        return gather(program, options, values, os.environ)
+    return Settings(**values, origins=tuple((name, COMMAND_LINE) for name in values if name != "arguments"))
+
+
+def has_sources(environ: Mapping[str, str]) -> bool:
+    """Say whether there may be settings elsewhere: in *environ*, or in a file that lies here."""
+    return any(name.startswith("PLAIT_") for name in environ) or os.path.lexists(FILE)

@@ -1,0 +1,108 @@
+"""
+What --help says: the options by purpose, in the width of the screen.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plait.runner.options import Option
+
+#: Where the second column begins, and how wide a page may be for a person to read it easily.
+COLUMN = 30
+WIDEST = 100
+NARROWEST = 50
+
+
+def show(name: str, program: str, options: Sequence[Option], usage: str, description: str) -> str:
+    """Return what the option *name*, one that ends the program at once, prints."""
+    if name == "version":
+        from plait.runner.command_line import version
+
+        return f"{version(program)}\n"
+    if name == "help_reactors":
+        from plait.runner.reactors import describe_reactors
+
+        return describe_reactors()
+    plugins: list[tuple[str, str]] = []
+    if program == "plaitd":
+        try:
+            from plait.runner.plugins import find_plugins
+        except ImportError:
+            pass
+        else:
+            plugins = find_plugins()
+    return make_help(options, usage, description, plugins)
+
+
+def make_help(
+    options: Iterable[Option], usage: str, description: str = "", plugins: Sequence[tuple[str, str]] = (), end: str = ""
+) -> str:
+    """Return the help of a program with these *options*, by their groups; *end* is a last paragraph."""
+    width = screen_width()
+    lines = [f"usage: {usage}", ""]
+    if description:
+        lines += [*wrap(" ".join(description.split()), width), ""]
+    groups: dict[str, list[Option]] = {}
+    for option in options:
+        if not option.dropped:
+            groups.setdefault(option.group, []).append(option)
+    for group in sorted(groups, key=lambda name: not name):
+        lines += [f"{group or 'help'}:"]
+        for option in groups[group]:
+            lines += row(spell(option), option.help, width)
+        lines.append("")
+    if plugins:
+        lines += ["plugins:"]
+        for name, summary in plugins:
+            lines += row(name, summary, width)
+        lines.append("")
+    if end:
+        lines += [*wrap(" ".join(end.split()), width), ""]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def spell(option: Option) -> str:
+    """Return all spellings of *option*, with what it takes: ``-l, --logfile FILE``."""
+    return f"{', '.join(option.flags)} {option.metavar}".strip()
+
+
+def row(term: str, text: str, width: int) -> Iterator[str]:
+    """Yield the lines of one row of two columns."""
+    left = f"  {term}"
+    if len(left) > COLUMN - 2:
+        yield left
+        left = ""
+    for line in wrap(text, width - COLUMN) or [""]:
+        yield f"{left:<{COLUMN}}{line}".rstrip()
+        left = ""
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Return *text* in lines of at most *width*, where its words are no longer than that."""
+    # As textwrap does for plain words; that one loads regular expressions, which is half of what --help may cost.
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        if line and len(line) + 1 + len(word) > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, line] if line else lines
+
+
+def screen_width() -> int:
+    """Return how wide the screen is, as ``COLUMNS`` or the terminal say, within reason."""
+    try:
+        width = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        try:
+            width = os.get_terminal_size(sys.__stdout__.fileno()).columns if sys.__stdout__ else 80
+        except (OSError, ValueError):
+            width = 80
+    return min(max(width or 80, NARROWEST), WIDEST)
