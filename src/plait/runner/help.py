@@ -25,17 +25,17 @@ def show(name: str, program: str, options: Sequence[Option], usage: str, descrip
 
         return f"{version(program)}\n"
     if name == "help_reactors":
-        from plait.runner.reactors import describe_reactors
+        from importlib import import_module
 
-        return describe_reactors()
+        return str(import_module("plait.runner.reactors").describe_reactors())
     plugins: list[tuple[str, str]] = []
     if program == "plaitd":
+        from importlib import import_module
+
         try:
-            from plait.runner.plugins import find_plugins
+            plugins = import_module("plait.runner.plugins").find_plugins()
         except ImportError:
             pass
-        else:
-            plugins = find_plugins()
     return make_help(options, usage, description, plugins)
 
 
