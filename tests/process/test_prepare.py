@@ -9,11 +9,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from plait.endpoints import Endpoint
-from plait.errors import BindError, ConfigurationError
+from plait.errors import BindError, ConfigurationError, PlaitError
 from plait.process.prepare import ProcessSettings, prepare
 
 
@@ -102,10 +103,29 @@ def test_a_daemon_is_not_made_beside_threads(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_a_chroot_is_not_forgotten_silently(folder: Path) -> None:
-    """What cannot be done is refused."""
-    with pytest.raises(ConfigurationError, match=r"^--chroot /srv: plaitd cannot do that yet: leave it out$"):
-        prepare(ProcessSettings(chroot="/srv"), [], {})
+@pytest.mark.parametrize(
+    ("settings", "sentence", "code"),
+    [
+        ({"chroot": "no"}, "--chroot no: cannot be entered (No such file or directory): make it, or give another", 78),
+        ({"chroot": "file"}, "--chroot file: cannot be entered (Not a directory): make it, or give another", 78),
+        ({"euid": True}, "--euid: says how to become somebody else: give --uid or --gid too", 2),
+        ({"allow": ("read:/etc",)}, "--allow read:/etc: means nothing without --sandbox: give that too", 2),
+        (
+            {"sandbox": True, "allow": ("read:no",)},
+            "--allow read:no: cannot be opened (No such file or directory): make it, or leave that out",
+            78,
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_nothing_is_left(
+    folder: Path, settings: dict[str, Any], sentence: str, code: int
+) -> None:
+    """A folder that is none, an option that means nothing: neither pidfile nor socket stays."""
+    (folder / "file").touch()
+    with pytest.raises(PlaitError) as caught:
+        prepare(ProcessSettings(**settings), [Endpoint.listening("unix:sock")], {})
+    assert (str(caught.value), caught.value.exit_code) == (sentence, code)
+    assert [path.name for path in folder.iterdir()] == ["file"]
 
 
 def test_whoever_started_us_hears_all_of_it(folder: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from plait.errors import ConfigurationError
+from plait.errors import ConfigurationError, UsageError
 from plait.process.prepare import enter
-from plait.process.privileges import Identity, become, find_identity
+from plait.process.privileges import find_identity
 
 
 def test_nothing_asked_is_nobody_to_become() -> None:
@@ -72,11 +72,24 @@ def test_an_unknown_user_or_group_is_a_mistake_of_the_configuration(uid: str, gi
     assert caught.value.exit_code == 78
 
 
-def test_becoming_who_one_is_changes_nothing() -> None:
-    """Nothing is asked of the system, which might refuse it."""
-    before = os.getresuid(), os.getresgid(), os.getgroups()
-    become(Identity(os.getuid(), os.getgid(), [54321], "--uid me"))
-    assert (os.getresuid(), os.getresgid(), os.getgroups()) == before
+def test_only_the_effective_numbers_are_about_somebody() -> None:
+    """--euid says so in its sentences; alone it means nothing."""
+    identity = find_identity("54321", "54322", effective=True)
+    assert identity is not None
+    assert (identity.effective, identity.is_final, identity.shown) == (True, False, "--euid --uid 54321 --gid 54322")
+    with pytest.raises(UsageError) as caught:
+        find_identity("", "", effective=True)
+    assert str(caught.value) == "--euid: says how to become somebody else: give --uid or --gid too"
+
+
+@pytest.mark.parametrize(
+    ("uid", "gid", "is_final"), [("54321", "54322", True), ("0", "", False), ("root", "54322", False)]
+)
+def test_who_stays_root_gives_up_nothing(uid: str, gid: str, is_final: bool) -> None:
+    """Only who becomes an ordinary user has no way back."""
+    identity = find_identity(uid, gid)
+    assert identity is not None
+    assert identity.is_final is is_final
 
 
 def test_the_directory_and_the_mask_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,8 @@ def check(told: str, uid: int, gid: int, groups: list[int] | None = None) -> Non
         assert facts["Uid"] == [str(uid)] * 4
         assert facts["Gid"] == [str(gid)] * 4
         assert sorted(map(int, facts["Groups"])) == sorted(own_groups if groups is None else groups)
-        assert all(int(facts[kind][0], 16) == 0 for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"))
+        assert all(int(facts[kind][0], 16) == 0 for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"))
+        assert facts["NoNewPrivs"] == ["1"]
     assert back == []
 
 
@@ -122,7 +123,7 @@ def test_only_a_group_keeps_the_user_and_drops_the_groups(tmp_path: Path) -> Non
 def test_an_ordinary_user_is_refused(tmp_path: Path) -> None:
     """Without the right to it: exit code 77 and one sentence, from the daemon through its parent; nothing is left."""
     body = """
-        import grp, pwd
+        import grp, pwd, plait.process.capabilities, plait.process.privileges, plait.process.modules
         os.setresuid(54321, 54321, 54321)
         daemon(uid="nobody", pidfile="", rundir="/")
     """
@@ -136,7 +137,8 @@ def test_an_ordinary_user_is_refused(tmp_path: Path) -> None:
 def test_who_is_that_user_already_needs_no_right(tmp_path: Path) -> None:
     """An ordinary user may ask to become itself, by number, without an entry, in a container: nothing is set."""
     body = """
-        import grp, pwd  # the new user may not be able to read where Python is installed
+        # The new user may not be able to read where Python is installed.
+        import grp, pwd, plait.process.capabilities, plait.process.privileges, plait.process.modules
         os.setgroups([27])
         os.setresgid(54322, 54322, 54322)
         os.setresuid(54321, 54321, 54321)
@@ -148,20 +150,20 @@ def test_who_is_that_user_already_needs_no_right(tmp_path: Path) -> None:
         assert process.communicate(timeout=20) == ("(54321, 54321, 54321) (54322, 54322, 54322) [27]\n", "")
 
 
-def test_a_way_back_is_found_and_refused(tmp_path: Path) -> None:
-    """A process that keeps its capabilities through the change could become root again: it must not serve."""
-    body = """
-        import ctypes
-        assert ctypes.CDLL(None).prctl(28, 4, 0, 0, 0) == 0  # PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP
-        daemon(uid="nobody", gid="nogroup")
-    """
-    code, errors = run(tmp_path, body)
-    assert errors == (
-        "plaitd: --uid nobody --gid nogroup: the way back is open (setgroups([0, 65534]) works): "
-        "take CAP_SETUID and CAP_SETGID from it\n"
+def test_capabilities_that_survive_the_change_are_given_up(tmp_path: Path) -> None:
+    """Securebits may let them survive, and with them the way back: they are taken away by name."""
+    body = (
+        TELL
+        + """
+    import ctypes
+    assert ctypes.CDLL(None).prctl(28, 4, 0, 0, 0) == 0  # PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP
+    print(tell(daemon(daemonize=False, uid="nobody", gid="nogroup")))
+"""
     )
-    assert code == 77
-    assert not (tmp_path / "plaitd.pid").exists() or os.path.getsize(tmp_path / "plaitd.pid") == 0
+    with start(tmp_path, body) as process:
+        told, errors = process.communicate(timeout=20)
+    assert errors == ""
+    check(told, 65534, 65534)
 
 
 def test_an_error_is_told_also_by_who_cannot_read_the_standard_library(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
 
+    from plait.endpoints import Endpoint
     from plait.process.prepare import Prepared
     from plait.runner.logs import Logs, LogSettings
     from plait.runner.settings import Settings
@@ -69,17 +71,43 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
 
     log_settings = settings.log(is_daemon=daemonize)
     make_loop = loop_factory(settings.reactor)
+    process_settings = settings.process(daemonize=daemonize)
     with signals.raised():
+        if process_settings.gives_up:
+            from plait.process.capabilities import forbid_new_privileges
+
+            forbid_new_privileges()  # threads that begin while the application loads are to have it as well
         application = load(settings)
-        if settings.uid or settings.gid:
+        if process_settings.leaves:
             from plait.runner.preload import preload
 
             preload()
     with (
-        prepare(settings.process(daemonize=daemonize), application.endpoints(), log_name=log_settings.file) as prepared,
+        prepare(
+            process_settings,
+            application.endpoints(),
+            log_name=log_settings.file,
+            open_log=open_log,
+            connects=connects_of(application) if process_settings.sandbox else (),
+        ) as prepared,
         open_house(prepared, log_settings, for_people=for_people) as house,
     ):
         return house.run(application, signals, make_loop, stop_timeout=settings.stop_timeout)
+
+
+def open_log(path: str) -> int:
+    """Open the log at *path*, where that cannot wait until the process is prepared."""
+    from plait.runner.sinks import open_log_file
+
+    return open_log_file(path)
+
+
+def connects_of(application: Application) -> list[Endpoint]:
+    """Return where the services of *application* say that they connect to."""
+    from plait.endpoints import Endpoint
+
+    found = (getattr(service, "endpoint", None) for _, service in application.walk())
+    return [endpoint for endpoint in found if isinstance(endpoint, Endpoint) and endpoint.connects]
 
 
 def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = False) -> House:
@@ -88,13 +116,17 @@ def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = 
     from plait.runner.logs import open_logs
     from plait.tree.service import current_path
 
+    if prepared.log_path:
+        settings = replace(settings, file=prepared.log_path)
     try:
-        logs = open_logs(settings, for_people=for_people, path_of=current_path)
+        logs = open_logs(settings, for_people=for_people, path_of=current_path, descriptor=prepared.take_log())
     except PlaitError as error:
         prepared.failed(str(error), error.exit_code)
         raise
     if prepared.is_daemon:
         logs.capture_streams()
+    for level, sentence in prepared.notes:
+        log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", sentence)
     return House(prepared, logs)
 
 

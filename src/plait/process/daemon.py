@@ -115,20 +115,25 @@ def fork_daemon(log_name: str, on_death: Callable[[], object]) -> Parent:
     return Parent(said)
 
 
-def detach(keep: Collection[int] = ()) -> None:
+def open_null() -> int:
+    """Return a descriptor of /dev/null; raises `PlaitError` without one."""
+    try:
+        return os.open(os.devnull, os.O_RDWR)
+    except OSError as error:
+        raise PlaitError(
+            f"{os.devnull}: cannot be opened ({error.strerror}): a daemon needs it: make it, or use --nodaemon"
+        ) from error
+
+
+def detach(keep: Collection[int] = (), null: int = -1) -> None:
     """
     Let go of what belongs to whoever started this process: terminal, descriptors, signal mask.
 
     /dev/null is put in place of the standard streams.  Of the other descriptors, those that came through ``exec`` are
     closed, but for those in *keep*: whatever was opened since has the close-on-exec flag, as Python always sets it,
-    and may be in use.  Raises `PlaitError` without /dev/null.
+    and may be in use.  *null* is /dev/null if it was opened before, and is closed.  Raises `PlaitError` without it.
     """
-    try:
-        null = os.open(os.devnull, os.O_RDWR)
-    except OSError as error:
-        raise PlaitError(
-            f"{os.devnull}: cannot be opened ({error.strerror}): a daemon needs it: make it, or use --nodaemon"
-        ) from error
+    null = open_null() if null < 0 else null
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)

@@ -39,6 +39,15 @@ class Notifier:
             except OSError:
                 pass  # out of descriptors: whoever needs one next will say so
 
+    def connect(self) -> None:
+        """Hold on to the manager's socket, where its address will mean nothing any more: in a jail, in a sandbox."""
+        if self._socket is not None:
+            try:
+                self._socket.connect(self._address)
+                self._address = ""
+            except OSError:
+                pass  # nobody listens, now
+
     def ready(self) -> None:
         """Tell that the tree is ready: once, and not after `stopping`."""
         if not self._said:
@@ -81,7 +90,11 @@ class Notifier:
             return
         try:
             text = "\n".join((*self._unsent, *lines))
-            self._socket.sendto(text.encode("utf-8", "replace"), socket.MSG_NOSIGNAL, self._address)
+            data = text.encode("utf-8", "replace")
+            if self._address:
+                self._socket.sendto(data, socket.MSG_NOSIGNAL, self._address)
+            else:
+                self._socket.send(data, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             pass  # its queue is full: a state that could not be told goes with the next thing to tell
         except OSError:

@@ -32,7 +32,8 @@ class Pidfile:
     """
     A locked pidfile.  Make it with `lock`; `remove` it at the end, as the process that called `write`.
 
-    *path* is absolute, *shown* is what a person typed and is used in sentences.
+    *path* is absolute, *shown* is what a person typed and is used in sentences.  In another root folder the file may
+    have another *path*, or none: then it is emptied at the end instead of removed.
     """
 
     def __init__(self, path: str, shown: str, descriptor: int) -> None:
@@ -109,7 +110,9 @@ class Pidfile:
             return ""
         problem = ""
         try:
-            if _is_at(self.path, os.fstat(self._descriptor)):
+            if not self.path:
+                os.ftruncate(self._descriptor, 0)
+            elif _is_at(self.path, os.fstat(self._descriptor)):
                 os.unlink(self.path)
         except FileNotFoundError:
             pass

@@ -5,11 +5,11 @@ The order of preparation, on one page.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
-from plait.errors import ConfigurationError, PlaitError
+from plait.errors import CannotCreate, ConfigurationError, PlaitError, UsageError
 from plait.process.pidfile import Pidfile
 from plait.sockets import Sockets
 from plait.values import Value, value
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from plait.process.daemon import Parent
     from plait.process.notify import Notifier
     from plait.process.privileges import Identity
+    from plait.process.sandbox import Sandbox
 
 
 #: The variables by which a manager says that it wants to hear of us: systemd, s6.
@@ -44,7 +45,9 @@ class ProcessSettings(Value):
 
     *pidfile* and *rundir* are relative to where the program is started; an empty *pidfile* is none.  *umask* None
     means 077 for a daemon and no change in the foreground, as in twistd.  *uid* and *gid* are names or numbers, empty
-    to stay.
+    to stay; with *euid* the way back stays open.  *chroot* is the folder to make the root: *rundir* and what the
+    application names are inside it, *pidfile* is not.  *sandbox* holds the process to what it needs and to *allow*, of
+    which `plait.process.sandbox.read_permission` knows the form.
     """
 
     daemonize: bool = False
@@ -53,12 +56,29 @@ class ProcessSettings(Value):
     umask: int | None = None
     uid: str = ""
     gid: str = ""
+    euid: bool = False
     chroot: str = ""
+    sandbox: bool = False
+    allow: tuple[str, ...] = ()
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether root is given up for good, or the process put into the sandbox."""
+        return self.sandbox or (bool(self.uid) and self.uid not in ("0", "root") and not self.euid)
+
+    @property
+    def leaves(self) -> bool:
+        """Whether modules may be out of reach afterwards."""
+        return bool(self.uid or self.gid or self.chroot)
 
 
 class Prepared:
     """
     A prepared process: what ``main`` holds while the program runs.
+
+    *log_path* is how the log is called now, which in another root folder may be different; empty when it is out of
+    reach, and then `take_log` gives the log, opened before.  *notes* are sentences for the log, each with its level,
+    ``info`` or ``warning``.
 
     Leaving it as a context manager closes it, and tells a parent that still waits of the exception that it is left by.
     """
@@ -66,6 +86,10 @@ class Prepared:
     def __init__(self, notifier: Notifier | None, sockets: Sockets) -> None:
         self.sockets = sockets
         self.pidfile: Pidfile | None = None
+        self.log_path = ""
+        self.notes: list[tuple[str, str]] = []
+        self._log = -1
+        self._sandbox: Sandbox | None = None
         self._notifier = notifier
         self._parent: Parent | None = None
 
@@ -73,6 +97,15 @@ class Prepared:
     def is_daemon(self) -> bool:
         """Whether this process was forked away from the one that a person started."""
         return self._parent is not None
+
+    def take_log(self) -> int:
+        """Return the descriptor of the log if it had to be opened before, else -1; the caller closes it from now on."""
+        descriptor, self._log = self._log, -1
+        return descriptor
+
+    def note(self, level: str, sentence: str) -> None:
+        """Keep *sentence* for the log."""
+        self.notes.append((level, sentence))
 
     def ready(self) -> None:
         """Tell whoever started us, once: the waiting parent (which exits 0), systemd, s6."""
@@ -107,6 +140,11 @@ class Prepared:
         Returns a sentence for the log when the pidfile could not be removed, and an empty text otherwise.
         """
         self.sockets.close_all()
+        if self._sandbox is not None:
+            self._sandbox.close()
+        descriptor = self.take_log()
+        if descriptor >= 0:
+            os.close(descriptor)
         if self._notifier is not None:
             self._notifier.close()
         return self.pidfile.remove() if self.pidfile is not None else ""
@@ -127,6 +165,9 @@ def prepare(
     endpoints: Iterable[Endpoint],
     environ: MutableMapping[str, str] = os.environ,
     log_name: str = "",
+    *,
+    open_log: Callable[[str], int] | None = None,
+    connects: Iterable[Endpoint] = (),
 ) -> Prepared:
     """
     Prepare this process to serve *endpoints*, and return what is needed to run it and to put it away.
@@ -136,55 +177,141 @@ def prepare(
     words and the same exit code, and the daemon ends in here.  Nothing is left behind then.
 
     Logs are opened by the caller afterwards, as the user who will rotate them, and then the loop is made: no selector
-    ever crosses a fork.  *log_name* is the log that the parent names when the daemon dies without a word.
+    ever crosses a fork.  What is imported after a change of user or root folder may not be found any more: load it
+    before.  *log_name* is the absolute path of the log, or the name of a stream: the parent names it when
+    the daemon dies without a word.  *open_log* opens it, where that cannot be done later.  *connects* are where the
+    application will connect to: the sandbox lets it.
     """
     # Standard streams first: a socket that got the number of a closed one would be replaced by /dev/null below.
     fill_standard_streams()
     # What systemd and s6 passed is taken before there can be a child to inherit it.
     systemd = _take_systemd(environ)
-    prepared = Prepared(_find_manager(environ), Sockets(systemd=systemd))
+    notifier = _find_manager(environ)
+    if notifier is not None and (settings.chroot or settings.sandbox):
+        notifier.connect()  # its path will be out of reach
+    prepared = Prepared(notifier, Sockets(systemd=systemd))
+    prepared.log_path = log_name
     try:
         # What can be found out is found out before anything is touched.
         identity = _find_identity(settings)
+        sandbox = prepared._sandbox = _make_sandbox(settings)
+        null = -1
         if settings.daemonize:
-            from plait.process.daemon import detach, fork_daemon, refuse_threads
+            from plait.process.daemon import detach, fork_daemon, open_null, refuse_threads
 
             refuse_threads()
+            null = open_null() if settings.chroot else -1  # a jail may have none
         # 1. Paths mean what they meant where they were typed: resolved before the directory changes.
         path = os.path.abspath(settings.pidfile) if settings.pidfile else ""
-        if settings.chroot:  # its place is here: the paths above are outside, those of the application inside
-            raise ConfigurationError(f"--chroot {settings.chroot}: plaitd cannot do that yet: leave it out")
-        enter(settings.rundir, 0o077 if settings.umask is None and settings.daemonize else settings.umask)
+        if settings.umask is not None or settings.daemonize:
+            os.umask(0o077 if settings.umask is None else settings.umask)
         # 2. The pidfile before the sockets, so that the second of two starts hears "held by pid 4711" and not "address
         #    in use"; before the fork, so that it hears it on the terminal.  The lock goes with us through the forks.
         if path:
             prepared.pidfile = Pidfile.lock(path, settings.pidfile)
-        # 3. Sockets while this process still may bind low ports, and can still say on the terminal what is wrong.
+        # 3. The log where only root can make it, for who will write there.  Then the root folder, if there is to be
+        #    another one: what a person typed was outside, what comes now is inside.
+        if identity is not None and log_name.startswith(os.sep):
+            _give_log(log_name, identity)
+        if settings.chroot:
+            _enter_jail(prepared, settings, identity, open_log)
+        enter(settings.rundir, None)
+        # 4. Sockets while this process still may bind low ports, and can still say on the terminal what is wrong.
         #    Private keys too: later this process may not be allowed to read them.
+        endpoints = tuple(endpoints)
         for endpoint in endpoints:
             if endpoint.tls is not None:
                 from plait.certificates import certificates_of
 
                 certificates_of(endpoint.tls)
             prepared.sockets.open(endpoint)
-        # 4. Away from the terminal.  From here on everything is said through the parent.
+        # 5. Away from the terminal.  From here on everything is said through the parent.
         if settings.daemonize:
             prepared._parent = fork_daemon(log_name, prepared.close)
-            detach(keep=prepared.sockets.descriptors())
-            # 5. The number of the daemon, now that it is known, through the locked descriptor.
+            detach(keep=prepared.sockets.descriptors(), null=null)
+            # 6. The number of the daemon, now that it is known, through the locked descriptor.
             if prepared.pidfile is not None:
                 prepared.pidfile.write()
-        # 6. The last thing that needs the old user has been done.
+        # 7. The last thing that needs the old user has been done.
         if identity is not None:
-            from plait.process.privileges import become
-
-            become(identity)
+            _become(prepared, settings, identity)
+        # 8. And the last thing that needs more than the application does.
+        if sandbox is not None:
+            pidfile = prepared.pidfile.path if prepared.pidfile is not None else ""
+            sandbox.open_known((*endpoints, *connects), prepared.log_path, pidfile)
+            for sentence in sandbox.close_around():
+                prepared.note("warning", sentence)
+            sandbox.close()
     except BaseException as error:
         if prepared.is_daemon:
             _end(prepared, error)
         prepared.close()
         raise
     return prepared
+
+
+def _make_sandbox(settings: ProcessSettings) -> Sandbox | None:
+    if not settings.sandbox:
+        if settings.allow:
+            raise UsageError(f"--allow {settings.allow[0]}: means nothing without --sandbox: give that too")
+        return None
+    from plait.process.sandbox import Sandbox
+
+    sandbox = Sandbox(settings.allow)
+    sandbox.open_allowed()
+    return sandbox
+
+
+def _give_log(path: str, identity: Identity) -> None:
+    from plait.process.log_place import give_log
+
+    try:
+        give_log(path, identity)
+    except OSError:
+        pass  # opening it will meet the same, and say so
+
+
+def _enter_jail(
+    prepared: Prepared, settings: ProcessSettings, identity: Identity | None, open_log: Callable[[str], int] | None
+) -> None:
+    """Change the root folder, and how the pidfile and the log are called; a log outside is opened before."""
+    from plait.process.jail import enter_jail, inner_path
+
+    folder = os.path.abspath(settings.chroot)
+    log, inner_log = prepared.log_path, ""
+    if log.startswith(os.sep):
+        inner_log = inner_path(log, folder)
+        if not inner_log and open_log is not None:
+            from plait.process.privileges import acting_as
+
+            try:
+                with acting_as(identity):
+                    prepared._log = open_log(log)
+            except OSError as error:
+                raise CannotCreate(
+                    f"{log}: cannot be written ({error.strerror}): give another place with --logfile"
+                ) from error
+        prepared.log_path = inner_log
+    inner_pidfile = inner_path(prepared.pidfile.path, folder) if prepared.pidfile is not None else ""
+    enter_jail(folder, settings.chroot)
+    if prepared.pidfile is not None:
+        prepared.pidfile.path = inner_pidfile
+    if identity is None or not identity.is_final:
+        prepared.note("warning", f"--chroot {settings.chroot}: root can leave it: give --uid too")
+
+
+def _become(prepared: Prepared, settings: ProcessSettings, identity: Identity) -> None:
+    from plait.process.modules import explain_unreadable, find_folders
+    from plait.process.privileges import become
+
+    folders = [] if settings.chroot else find_folders()
+    become(identity)
+    for sentence in explain_unreadable(folders, identity.shown):
+        prepared.note("warning", sentence)
+    if identity.effective:
+        prepared.note(
+            "info", f"{identity.shown}: any code can become uid {os.getuid()} again: prefer it without --euid"
+        )
 
 
 def _find_manager(environ: MutableMapping[str, str]) -> Notifier | None:
@@ -196,11 +323,13 @@ def _find_manager(environ: MutableMapping[str, str]) -> Notifier | None:
 
 
 def _find_identity(settings: ProcessSettings) -> Identity | None:
-    if not (settings.uid or settings.gid):
+    if not (settings.uid or settings.gid or settings.euid):
         return None
+    # All of it now: the new user may not be able to read where it lies.
+    from plait.process import capabilities, modules  # noqa: F401
     from plait.process.privileges import find_identity
 
-    return find_identity(settings.uid, settings.gid)
+    return find_identity(settings.uid, settings.gid, effective=settings.euid)
 
 
 def _take_systemd(environ: MutableMapping[str, str]) -> list[tuple[str, int]]:

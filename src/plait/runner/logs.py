@@ -62,20 +62,26 @@ def level_number(level: str) -> int:
     )
 
 
-def open_logs(settings: LogSettings, *, for_people: bool = False, path_of: Callable[[], str] = lambda: "") -> Logs:
+def open_logs(
+    settings: LogSettings, *, for_people: bool = False, path_of: Callable[[], str] = lambda: "", descriptor: int = -1
+) -> Logs:
     """
     Send every record of the process to the place in *settings*; the caller closes what is returned.
 
     With the format ``auto``, plaitd writes text.  *for_people*, which ``plait run`` says, is coloured text on a
     terminal (plain when ``NO_COLOR`` is set or ``TERM`` is ``dumb``) and JSON anywhere else.  *path_of* gives the path
-    of the service in whose context it is called.  Raises CannotCreate when the file cannot be written.
+    of the service in whose context it is called.  *descriptor* is the file if it was opened before, because it is out
+    of reach now: it cannot be opened again.  Raises CannotCreate when the file cannot be written.
     """
     stream = STREAMS.get(settings.file)
     name = stream[1] if stream else settings.file
     # A service may change the folder; the log stays where it was meant to be.
     path = "" if stream else os.path.abspath(settings.file)
     try:
-        sink = Sink(open_stream(stream[0]) if stream else open_log_file(path), path)
+        if descriptor >= 0:
+            sink = Sink(descriptor)
+        else:
+            sink = Sink(open_stream(stream[0]) if stream else open_log_file(path), path)
     except OSError as error:
         raise CannotCreate(
             f"{name}: cannot be written ({error.strerror}): give another place with --logfile"

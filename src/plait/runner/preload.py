@@ -1,5 +1,5 @@
 """
-Load all of plait that may be needed later, before another user is become.
+Load all of plait that may be needed later, before another user is become, or another root folder.
 
 Python may lie where that user cannot read, in somebody's home for example; what is loaded by then works none the less.
 """
@@ -13,6 +13,12 @@ from plait import __path__
 
 PACKAGES = ("", "tree", "services", "process", "runner")
 
+#: What the standard library itself imports when it is used: tracebacks, names of hosts, files in another encoding, ...
+LATER = (
+    *("concurrent.futures.thread", "difflib", "encodings.ascii", "encodings.idna", "encodings.latin_1"),
+    *("encodings.utf_8_sig", "linecache", "subprocess", "tempfile", "traceback", "_strptime"),
+)
+
 
 def preload() -> None:
     """Import every module of these packages; one that needs an extra which is not installed is left out."""
@@ -24,5 +30,5 @@ def preload() -> None:
                     import_module(".".join(part for part in ("plait", package, stem) if part))
                 except ImportError:
                     pass
-    import encodings.idna  # noqa: F401 - names of hosts
-    import linecache  # noqa: F401 - tracebacks
+    for name in LATER:
+        import_module(name)
