@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: How long to wait for another starter in the same directory, in seconds; it needs a millisecond.
 LOCK_TIMEOUT = 5.0
+#: Where a file can be named by its descriptor.
+DESCRIPTORS = "/proc/self/fd"
 
 
 class SocketFile:
@@ -63,9 +65,13 @@ def bind_file(endpoint: Endpoint) -> tuple[socket.socket, SocketFile | None]:
             remove_stale(endpoint, one.type, directory, name)
             # Linux gives a new file the mode of the socket, less the umask: never, not for a moment, more than asked.
             os.fchmod(one.fileno(), endpoint.mode)
-            one.bind(endpoint.path)
+            has_proc = os.path.exists(DESCRIPTORS)
+            if has_proc:
+                one.bind(endpoint.path)
+            else:
+                bind_exactly(one, endpoint)
             try:
-                file = SocketFile(path, widen(directory, name, endpoint.mode))
+                file = SocketFile(path, widen(directory, name, endpoint.mode if has_proc else None))
                 listen(one, endpoint)
             except BaseException:
                 os.unlink(name, dir_fd=directory)
@@ -107,14 +113,23 @@ def remove_stale(endpoint: Endpoint, kind: int, directory: int, name: str) -> No
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def widen(directory: int, name: str, mode: int) -> os.stat_result:
-    """Give back to the socket *name* what the umask took of *mode*, and return its status."""
+def bind_exactly(one: socket.socket, endpoint: Endpoint) -> None:
+    """Bind *one* under a umask that takes nothing of its mode, where it cannot be given back: a jail without /proc."""
+    before = os.umask(0o777 & ~endpoint.mode)
+    try:
+        one.bind(endpoint.path)
+    finally:
+        os.umask(before)
+
+
+def widen(directory: int, name: str, mode: int | None) -> os.stat_result:
+    """Give back to the socket *name* what the umask took of *mode*, unless it is None, and return its status."""
     # By a descriptor of the file itself: a name could meanwhile be a link to something else.
     file = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         status = os.fstat(file)
-        if stat.S_ISSOCK(status.st_mode) and stat.S_IMODE(status.st_mode) != mode:
-            os.chmod(f"/proc/self/fd/{file}", mode)
+        if mode is not None and stat.S_ISSOCK(status.st_mode) and stat.S_IMODE(status.st_mode) != mode:
+            os.chmod(f"{DESCRIPTORS}/{file}", mode)
         return status
     finally:
         os.close(file)

@@ -76,8 +76,8 @@ def test_all_problems_are_found_in_the_order_of_a_start(folder: Path) -> None:
 def test_without_its_folder_only_what_does_not_lie_there_is_looked_at(folder: Path) -> None:
     """The pidfile and the log are relative to where it was typed; sockets and certificates are not."""
     assert found(Settings(rundir="no", pidfile=".", logfile="."), "unix:echo.sock", "ssl:0:certKey=no.pem") == [
-        (78, "no: cannot be entered (No such file or directory): make it, or give another --rundir"),
         (73, f".: is a directory: {ELSEWHERE}"),
+        (78, "no: cannot be entered (No such file or directory): make it, or give another --rundir"),
         (73, f"{folder}: cannot be written (Is a directory): give another place with --logfile"),
     ]
 

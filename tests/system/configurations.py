@@ -164,6 +164,9 @@ APPLICATIONS = {
     "shared port": listening("tcp:0:interface=127.0.0.1:reuseport=1", "tcp:0:interface=127.0.0.1"),
 }
 
+PORT = APPLICATIONS["port"]
+TLS = APPLICATIONS["tls"]
+
 SOURCES = {
     "syntax error": "application = = 1\n",
     "indentation": "  application = 1\n",
@@ -256,6 +259,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "asyncio": ("-r", "asyncio"),
     "reactor": ("--reactor=auto",),
     "stop": ("--stop-timeout", "2.5"),
+    "sandbox": ("--sandbox",),
+    "sandbox with more": ("--sandbox", "--allow=read:run", "--allow", "connect:5432"),
     "abbreviated": ("--log-l", "info", "--rea", "auto"),
 }
 
@@ -277,6 +282,13 @@ WRONG_OPTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
     "unknown group": (78, ("-g", "no-such-group")),
     "user without a group": (78, ("-u", "54321")),
     "user out of range": (78, ("-u", "99999999999")),
+    "euid of nobody": (2, ("--euid",)),
+    "allow without a sandbox": (2, ("--allow", "read:/etc")),
+    "allow: word": (2, ("--sandbox", "--allow", "reed:/etc")),
+    "allow: port": (2, ("--sandbox", "--allow", "connect:http")),
+    "allow: missing": (78, ("--sandbox", "--allow", "write:nowhere")),
+    "chroot missing": (78, ("--chroot", "nowhere")),
+    "chroot is a file": (78, ("--chroot", "shop.py")),
     "rundir missing": (78, ("-d", "nowhere")),
     "rundir is a file": (78, ("-d", "shop.py")),
     "pidfile: folder": (73, ("--pidfile", "nowhere/shop.pid")),
@@ -302,6 +314,9 @@ WRONG_OPTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
 POWERLESS: dict[str, tuple[int | None, str, tuple[str, ...]]] = {
     "change of user": (77, "echo", ("-u", "nobody")),
     "change of group": (77, "echo", ("-g", "54321")),
+    "change of root": (77, "echo", ("--chroot", "run")),
+    "change of effective user": (77, "echo", ("--euid", "-u", "nobody")),
+    "chroot closed": (78, "echo", ("--chroot", "hidden")),
     "pidfile: closed folder": (73, "echo", ("--pidfile", "closed/shop.pid")),
     "pidfile: closed file": (73, "echo", ("--pidfile", "locked")),
     "log: closed folder": (73, "echo", ("-l", "closed/shop.log")),
@@ -376,6 +391,20 @@ def _keep() -> list[Configuration]:
     keep("root", "change to numbers", 0, options=("-u", "54321", "-g", "54321"), needs_root=True)
     keep("root", "log of another user", 73, options=("-u", "nobody", "-l", "shop.log"), needs_root=True)
     keep("root", "change of group", 0, options=("-g", "54321", "--pidfile="), needs_root=True)
+    jail = ("--chroot", "run")
+    keep("root", "effective user", 0, options=("--euid", "-u", "nobody", "-l", "-"), needs_root=True)
+    keep("root", "jail", 0, options=(*jail, "-u", "nobody"), source=PORT, needs_root=True)
+    keep("root", "jail: log inside", 0, options=(*jail, "-l", "run/shop.log"), needs_root=True)
+    keep("root", "jail: log outside", 0, options=(*jail, "-l", "shop.log"), needs_root=True)
+    keep("root", "jail: log is a directory", 73, options=(*jail, "-l", "."), needs_root=True)
+    keep("root", "jail: log of another user", 73, options=(*jail, "-u", "nobody", "-l", "shop.log"), needs_root=True)
+    keep("root", "jail: no such folder inside", 78, options=(*jail, "-d", "run"), needs_root=True)
+    keep("root", "jail: certificate outside", 78, source=TLS, scene=with_certificates, options=jail, needs_root=True)
+    keep("root", "jail: daemon", 0, options=jail, daemonizes=True, needs_root=True)
+    keep(
+        "root", "jail, user and sandbox", 0, options=(*jail, "-u", "nobody", "--sandbox"), source=PORT, needs_root=True
+    )
+    keep("root", "user and sandbox", 0, options=("-u", "nobody", "--sandbox"), source=PORT, needs_root=True)
     shadowed = {"PYTHONPATH": "shadow"}
     keep("extra", "no uvloop", 78, options=("-r", "uvloop"), scene=without_uvloop, environment=shadowed)
     keep("extra", "auto without uvloop", 0, scene=without_uvloop, environment=shadowed)

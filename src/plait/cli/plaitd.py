@@ -125,6 +125,9 @@ def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = 
         raise
     if prepared.is_daemon:
         logs.capture_streams()
+    import logging
+
+    log = logging.getLogger("plait")
     for level, sentence in prepared.notes:
         log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", sentence)
     return House(prepared, logs)

@@ -194,7 +194,7 @@ def prepare(
     try:
         # What can be found out is found out before anything is touched.
         identity = _find_identity(settings)
-        sandbox = prepared._sandbox = _make_sandbox(settings)
+        sandbox = prepared._sandbox = make_sandbox(settings)
         null = -1
         if settings.daemonize:
             from plait.process.daemon import detach, fork_daemon, open_null, refuse_threads
@@ -248,18 +248,6 @@ def prepare(
         prepared.close()
         raise
     return prepared
-
-
-def _make_sandbox(settings: ProcessSettings) -> Sandbox | None:
-    if not settings.sandbox:
-        if settings.allow:
-            raise UsageError(f"--allow {settings.allow[0]}: means nothing without --sandbox: give that too")
-        return None
-    from plait.process.sandbox import Sandbox
-
-    sandbox = Sandbox(settings.allow)
-    sandbox.open_allowed()
-    return sandbox
 
 
 def _give_log(path: str, identity: Identity) -> None:
@@ -364,6 +352,19 @@ def _explain(error: BaseException) -> tuple[str, int]:
         return "".join(traceback.format_exception(error)).rstrip(), 70
     except Exception:  # the new user cannot read where Python is installed
         return f"{type(error).__name__}: {error}", 70
+
+
+def make_sandbox(settings: ProcessSettings) -> Sandbox | None:
+    """Return the sandbox that *settings* ask for, with what they allow in it, to be closed; raises `PlaitError`."""
+    if not settings.sandbox:
+        if settings.allow:
+            raise UsageError(f"--allow {settings.allow[0]}: means nothing without --sandbox: give that too")
+        return None
+    from plait.process.sandbox import Sandbox
+
+    sandbox = Sandbox(settings.allow)
+    sandbox.open_allowed()
+    return sandbox
 
 
 def fill_standard_streams() -> None:

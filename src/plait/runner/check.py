@@ -22,8 +22,9 @@ from plait.events import describe
 from plait.inspection import inspect_binding, inspect_certificates
 from plait.process.daemon import refuse_threads
 from plait.process.pidfile import inspect_pidfile
-from plait.process.prepare import enter, should_daemonize
-from plait.process.privileges import Identity, become, find_identity
+from plait.process.prepare import enter, make_sandbox, should_daemonize
+from plait.process.privileges import Identity, acting_as, become, find_identity
+from plait.runner.preload import preload
 from plait.runner.runner import loop_factory
 from plait.runner.sinks import STREAMS, _problem_of
 
@@ -61,16 +62,24 @@ def inspect(settings: Settings, application: Application, environ: Mapping[str, 
     identity: Identity | None = None
     known = len(problems)
     with noting(problems):
-        identity = find_identity(settings.uid, settings.gid)
+        identity = find_identity(settings.uid, settings.gid, effective=settings.euid)
     is_known = len(problems) == known
+    process = settings.process(daemonize=daemonizes)
+    with noting(problems):
+        sandbox = make_sandbox(process)
+        if sandbox is not None:
+            sandbox.close()
     if daemonizes:
         with noting(problems):
             refuse_threads()
+    if process.leaves:
+        preload()
 
     def rehearse() -> Iterator[PlaitError]:
-        yield from rehearse_as_we_are(settings.process(daemonize=daemonizes), application.endpoints(), passed)
-        if is_known:
-            yield from rehearse_as(identity, log)
+        place = Place(log, identity)
+        yield from rehearse_as_we_are(process, application.endpoints(), passed, place)
+        if is_known and not place.is_lost:
+            yield from rehearse_as(identity, place)
 
     return problems + run_in_child(rehearse)
 
@@ -107,18 +116,57 @@ def noting(problems: list[PlaitError]) -> Iterator[None]:
 # In the child -------------------------------------------------------------------------------------------------------
 
 
+class Place:
+    """
+    Where the log is, for *identity* to open, while the root folder changes.
+
+    *log* is its path at present, empty when there is nothing more to find out about it.  *is_lost* says that the jail
+    could not be entered: what comes then would be about another place.
+    """
+
+    def __init__(self, log: str, identity: Identity | None) -> None:
+        self.log = "" if log in STREAMS else log
+        self.identity = identity
+        self.is_lost = False
+
+    def note_given(self) -> None:
+        """Find out whether root makes the log for who will write there."""
+        if self.log and self.identity is not None:
+            from plait.process.log_place import give_log
+
+            with suppress(OSError):
+                if give_log(self.log, self.identity, only_look=True):
+                    self.log = ""
+
+    def enter_jail(self, folder: str) -> None:
+        """Go into the jail; raises the `PlaitError` that a start would raise."""
+        from plait.process.jail import enter_jail, inner_path
+
+        inner = inner_path(self.log, os.path.abspath(folder)) if self.log else ""
+        self.is_lost = True
+        if self.log and not inner:
+            with acting_as(self.identity):
+                refuse_log(self.log)
+        enter_jail(os.path.abspath(folder), folder)
+        self.is_lost = False
+        self.log = inner
+
+
 def rehearse_as_we_are(
-    settings: ProcessSettings, endpoints: Iterable[Endpoint], passed: list[tuple[str, int]]
+    settings: ProcessSettings, endpoints: Iterable[Endpoint], passed: list[tuple[str, int]], place: Place
 ) -> Iterator[PlaitError]:
     """Yield what would be raised before the fork."""
     problems: list[PlaitError] = []
-    path = os.path.abspath(settings.pidfile) if settings.pidfile else ""
-    with noting(problems):
-        enter(settings.rundir, None)
-    is_there = not problems
-    if path:
+    if settings.pidfile:
         with noting(problems):
-            inspect_pidfile(path, settings.pidfile)
+            inspect_pidfile(os.path.abspath(settings.pidfile), settings.pidfile)
+    place.note_given()
+    known = len(problems)
+    with noting(problems):
+        if settings.chroot:
+            place.enter_jail(settings.chroot)
+        enter(settings.rundir, None)
+    is_there = len(problems) == known
     yield from problems
     opened: list[Endpoint] = []
     # In another folder, what is relative to it would say nothing.
@@ -129,18 +177,22 @@ def rehearse_as_we_are(
         opened += [] if refused else [endpoint]
 
 
-def rehearse_as(identity: Identity | None, log: str) -> Iterator[PlaitError]:
+def rehearse_as(identity: Identity | None, place: Place) -> Iterator[PlaitError]:
     """Yield what would be raised from the change of the user on, which this process goes through."""
-    if identity is not None:
-        try:
+    problems: list[PlaitError] = []
+    with noting(problems):
+        if identity is not None:
             become(identity)
-        except PlaitError as error:
-            yield error
-            return  # the rest is about somebody else's rights
-    if log not in STREAMS:
-        problem = find_log_problem(log)
-        if problem:
-            yield CannotCreate(f"{log}: cannot be written ({problem}): give another place with --logfile")
+        if place.log:  # it would be about somebody else's rights
+            refuse_log(place.log)
+    yield from problems
+
+
+def refuse_log(path: str) -> None:
+    """Raise the `CannotCreate` with which the log at *path* could not be opened."""
+    problem = find_log_problem(path)
+    if problem:
+        raise CannotCreate(f"{path}: cannot be written ({problem}): give another place with --logfile")
 
 
 def find_log_problem(path: str) -> str:

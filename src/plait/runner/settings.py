@@ -319,6 +319,10 @@ class Settings(Value):
             umask=self.umask,
             uid=self.uid,
             gid=self.gid,
+            euid=self.euid,
+            chroot=self.chroot,
+            sandbox=self.sandbox,
+            allow=self.allow,
         )
 
     def log(self, *, is_daemon: bool) -> LogSettings:
