@@ -185,14 +185,14 @@ def test_check_says_all_problems_and_ends_with_the_code_of_the_first(
 ) -> None:
     """On standard error, each with the name of the program; what would run is shown all the same."""
     Path("shop.py").write_text(SHOP)
-    assert main(["check", "-y", "shop.py", "--pidfile=no/p", "-d", "no"]) == 78
+    assert main(["check", "-y", "shop.py", "--pidfile=no/p", "-d", "no"]) == 73
     shown = capsys.readouterr()
     assert shown.out.startswith("shop\n")
     assert "nothing would keep it" not in shown.out
     assert shown.err == (
-        "plait check: no: cannot be entered (No such file or directory): make it, or give another --rundir\n"
         f"plait check: no/p: cannot be written (there is no directory {folder}/no): make it, "
         "or give another place with --pidfile=FILE, or none with --pidfile=\n"
+        "plait check: no: cannot be entered (No such file or directory): make it, or give another --rundir\n"
     )
 
 
