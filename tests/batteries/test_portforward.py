@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import trustme
 
-from plait import Application, ConfigurationError, EndpointError, UsageError, connect, running
+from plait import Application, ConfigurationError, Endpoint, EndpointError, UsageError, connect, running
 from plait.batteries.portforward import PortForward, portforward
 from plait.tree.tree import Tree
 from tests.system.listening import LOCAL, Loop, connected, on_each_loop, until
+
+there = Endpoint.connecting
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -396,9 +398,10 @@ def test_without_options_it_is_as_twistd_has_it() -> None:
     """The defaults are twistd's; --to says in one word what --host and --dest-port say in two."""
     (plain,) = portforward()
     assert plain == PortForward("tcp:6666", "tcp:localhost:6665")
-    assert portforward(to="tcp:db:5432") == portforward(host="db", dest_port=5432)
-    assert portforward(host="::1", dest_port=80) == portforward(to="tcp6:\\:\\:1:80")
-    assert portforward(listen="80", to="a:1", limit=3, idle=4.0, drain=2.0) == Application(
+    assert portforward(to=there("tcp:db:5432")) == portforward(host="db", dest_port=5432)
+    assert portforward(host="::1", dest_port=80) == portforward(to=there("tcp6:\\:\\:1:80"))
+    given = portforward(listen=Endpoint.listening("80"), to=there("a:1"), limit=3, idle=4.0, drain=2.0)
+    assert given == Application(
         "portforward",
         [PortForward("tcp:80", "tcp:a:1", limit=3, idle=4.0, drain=2.0, stop_timeout=7.0)],
         stop_timeout=12.0,
@@ -413,14 +416,18 @@ def test_a_long_drain_has_its_time() -> None:
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
-    "both": ({"to": "a:1", "host": "b"}, UsageError, "--to, --host, --dest-port: all say where to: give --to alone"),
-    "listen": (
-        {"listen": "tcp:http"},
+    "both": (
+        {"to": there("a:1"), "host": "b"},
+        UsageError,
+        "--to, --host, --dest-port: all say where to: give --to alone",
+    ),
+    "nowhere": (
+        {"dest_port": 0},
         EndpointError,
-        'endpoint "tcp:http": port "http" is not a number: write one from 0 to 65535',
+        'endpoint "tcp:localhost:0": port 0 is for listening on any free one: write the port to connect to',
     ),
     "datagrams": (
-        {"to": "udp:a:1"},
+        {"to": there("udp:a:1")},
         ConfigurationError,
         "PortForward portforward: to=udp:a:1: wanted a place for connections: use tcp or unix",
     ),

@@ -7,14 +7,17 @@ import logging
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import plait
 from plait import Endpoint
 from plait.grammar import CONNECTING, LISTENING
+from plait.runner.command import Command
 from plait.runner.formats import Text
 from plait.runner.json_lines import JSONLines
+from plait.runner.plugins import describe_plugin
 from plait.runner.signals import OTHERS, STOPPING
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -112,3 +115,21 @@ def test_every_setting_is_a_word_of_the_command_line() -> None:
 
     assert "{settings-table} plaitd" in read("plaitd")
     assert all(item.metadata for item in fields(Settings) if item.name not in ("arguments", "assignments", "origins"))
+
+
+@pytest.mark.parametrize("name", ["portforward", "procmon"])
+def test_a_plugin_in_the_reference_is_as_its_help_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page has what ``plaitd NAME --help`` prints on a screen of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    assert f"```text\n{describe_plugin(name).make_help()}```" in read_section("plugins", name)
+
+
+def test_the_how_to_about_plugins_shows_the_help_of_its_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands there as the help of the plugin is what it would print."""
+    monkeypatch.setenv("COLUMNS", "80")
+    page = (REFERENCE.parent / "how-to" / "write-a-plugin.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], names)
+
+    assert f"```text\n{Command.of(names['greet'], 'greet').make_help()}```" in page

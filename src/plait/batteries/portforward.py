@@ -20,20 +20,23 @@ _CHUNK = 65536
 _MARGIN = 5.0
 
 
+#: As twistd's.
+_LISTEN = Endpoint.listening("tcp:6666")
+
+
 def portforward(
     *,
-    listen: Annotated[str, "-l -p --port ENDPOINT", "where to listen"] = "tcp:6666",
+    listen: Annotated[Endpoint, "-l -p --port", "where to listen"] = _LISTEN,
     to: Annotated[
-        str, "-t ENDPOINT", "where to pass connections on to (default: what --host and --dest-port say)"
-    ] = "",
+        Endpoint | None,
+        Endpoint.connecting,
+        "-t",
+        "where to pass connections on to (default: what --host and --dest-port say)",
+    ] = None,
     host: Annotated[str, "-h HOST", "the host to pass connections on to"] = "localhost",
     dest_port: Annotated[int, "-d --dest_port PORT", "the port to pass connections on to"] = 6665,
-    limit: Annotated[
-        int | None, "NUMBER", "how many connections at once; who comes above is closed (default: any)"
-    ] = None,
-    idle: Annotated[
-        float | None, "SECONDS", "close a connection on which nothing moved for so long (default: never)"
-    ] = None,
+    limit: Annotated[int | None, "NUMBER", "close who comes while so many connections are open"] = None,
+    idle: Annotated[float | None, "SECONDS", "reset a connection on which nothing moved for so long"] = None,
     drain: Annotated[float, "SECONDS", "how long connections may take to finish when it is stopped"] = 5.0,
 ) -> Application:
     """
@@ -42,7 +45,7 @@ def portforward(
     Both ends are endpoints, so either may be a unix socket or speak TLS: it takes TLS off with
     --listen ssl:443:certKey=FILE:privateKey=FILE, and puts it on with --to tls:HOST:PORT.
     """
-    if to and (host, dest_port) != ("localhost", 6665):
+    if to is not None and (host, dest_port) != ("localhost", 6665):
         raise UsageError("--to, --host, --dest-port: all say where to: give --to alone")
     forward = PortForward(
         listen,

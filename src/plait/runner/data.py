@@ -55,7 +55,7 @@ def read_data(kind: Any, data: Any, where: Place | str = "", other: Other | None
 
         return read_text(kind, data, place)
     if (reader := reader_in(kind)) is not None:
-        if not takes(kind, data):
+        if not any(takes(member, data) for member in members_of(kind)):
             raise refuse(str(place), tell(data), ask_for(kind))
         return call(reader, data, place)
     if len(members_of(kind)) > 1:

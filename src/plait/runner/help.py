@@ -30,12 +30,9 @@ def show(name: str, program: str, options: Sequence[Option], usage: str, descrip
         return str(import_module("plait.runner.reactors").describe_reactors())
     plugins: list[tuple[str, str]] = []
     if program == "plaitd":
-        from importlib import import_module
+        from plait.runner.plugins import find_plugins
 
-        try:
-            plugins = import_module("plait.runner.plugins").find_plugins()
-        except ImportError:
-            pass
+        plugins = find_plugins()
     return make_help(options, usage, description, plugins)
 
 

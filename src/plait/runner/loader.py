@@ -33,6 +33,10 @@ def load(settings: Settings) -> Application:
         raise UsageError(f"{given[0]}: is given beside {given[1]}: give one of them")
     if settings.python:
         return load_file(settings.python)
+    if settings.asks_for_plugin:
+        from plait.runner.plugins import load_plugin
+
+        return load_plugin(settings.target, settings.arguments, settings.assignments)
     if settings.target:
         return load_name(settings.target)
     raise UsageError("nothing to run: give -y FILE, -f FILE, module:attribute or a plugin: see plaitd --help")

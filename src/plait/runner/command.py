@@ -1,0 +1,162 @@
+"""
+The command line of a plugin: what it takes, what is made of it, what its --help says.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import ConfigurationError, UsageError
+from plait.runner.data import read_data
+from plait.runner.options import Option, nearest, split
+from plait.runner.places import Place
+from plait.runner.signature import Parameter, read_parameters
+from plait.values import Value, value
+
+if TYPE_CHECKING:
+    from plait.runner.settings import Assignment
+
+_HELP = Option("help", flags=("-h", "--help"), help="show this, and exit", places=())
+
+
+@value
+class Command(Value):
+    """What can be said to the plugin *name*: its *function* with its *parameters*, and what its docstring says."""
+
+    name: str
+    function: Any
+    parameters: tuple[Parameter, ...]
+    summary: str
+    description: str
+
+    @classmethod
+    def of(cls, function: Any, name: str) -> Command:
+        """Return the command line of *function*; raises `ConfigurationError` about what is wrong with it."""
+        if not callable(function):
+            # An application, or a service, as it is: there is nothing to say to it.
+            return cls(name, lambda: function, (), "", "")
+        parameters = read_parameters(function, name)
+        first, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
+        return cls(name, function, parameters, " ".join(first.split()), rest)
+
+    @property
+    def program(self) -> str:
+        """How it is called on the command line."""
+        return f"plaitd {self.name}"
+
+    @property
+    def table(self) -> str:
+        """The name of its table in ``plait.toml``, with ``_`` for ``-``."""
+        return self.name.replace("-", "_")
+
+    @property
+    def options(self) -> list[Option]:
+        """Its options, its arguments by position among them, and ``--help``."""
+        taken = {flag for each in self.parameters for flag in each.option.flags}
+        flags = tuple(flag for flag in _HELP.flags if flag not in taken)
+        return [*(each.option for each in self.parameters), Option("help", flags=flags, help=_HELP.help, places=())]
+
+    @property
+    def usage(self) -> str:
+        """The line that shows how it is used."""
+        words = [f"plaitd [options] {self.name} [options]"]
+        words += [
+            f"--{each.name.replace('_', '-')} {each.option.metavar}"
+            for each in self.parameters
+            if each.is_required and not each.is_word
+        ]
+        for each in self.parameters:
+            if each.takes_rest:
+                words.append(f"[{each.option.metavar} ...]")
+            elif each.is_word:
+                words.append(each.option.metavar if each.is_required else f"[{each.option.metavar}]")
+        return " ".join(words)
+
+    def read(self, arguments: Sequence[str], assignments: Iterable[Assignment] = ()) -> Callable[[], Any]:
+        """
+        Return the call of the function that *arguments* and, where these say nothing, *assignments* ask for.
+
+        Raises `UsageError` for the arguments and `ConfigurationError` for the assignments; ``--help`` ends it here.
+        """
+        given = self._read_arguments(arguments)
+        values = self._read_assignments(assignments) | given
+        for each in self.parameters:
+            if each.is_required and each.name not in values:
+                raise self._wrong(f"{each.option.spelling}: is missing: give {_show(each)}")
+        signature = inspect.signature(self.function)
+        # In their order: those by position may stand before others that have a default.
+        ordered = {name: values[name] for name in signature.parameters if name in values}
+        bound = inspect.BoundArguments(signature, ordered)
+        bound.apply_defaults()
+        return partial(self.function, *bound.args, **bound.kwargs)
+
+    def _read_arguments(self, arguments: Sequence[str]) -> dict[str, Any]:
+        rest = [each for each in self.parameters if each.takes_rest]
+        found = split(self.program, self.options, arguments, ends=lambda _: bool(rest))
+        given: dict[str, list[tuple[str, str]]] = {}
+        for option, flag, text in found.given:
+            if option.name == "help" and option.help == _HELP.help:
+                print(self.make_help(), end="")
+                raise SystemExit(0)
+            given.setdefault(option.name, []).append((flag, text))
+        words = [*found.words, *found.rest]
+        for each in self.parameters:
+            if each.is_word and words:
+                taken, words = (words, []) if each.takes_rest else (words[:1], words[1:])
+                given[each.name] = [("", word) for word in taken]
+        if words:
+            raise self._wrong(f"{words[0]}: no such argument")
+        values = {}
+        for each in self.parameters:
+            if each.name in given:
+                try:
+                    values[each.name] = each.read(given[each.name])
+                except UsageError as error:
+                    raise self._wrong(str(error)) from None
+        return values
+
+    def _read_assignments(self, assignments: Iterable[Assignment]) -> dict[str, Any]:
+        table: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        known = {each.name: each for each in self.parameters}
+        for path, data, origin in ((each.path[1:], each.value, each.origin) for each in assignments):
+            keys = [path[0].replace("-", "_"), *path[1:]] if path else []
+            if not keys or keys[0] not in known:
+                # The origin of --set has the name in it.
+                where = origin if origin.startswith("--set ") else f"{origin}: {self.name}.{'.'.join(path)}"
+                near = nearest(keys[0], list(known)) if keys else ""
+                raise ConfigurationError(f"{where}: no such option{near}: see {self.program} --help")
+            inner = table
+            for key in keys[:-1]:
+                inner[key] = inner[key] if isinstance(inner.get(key), dict) else {}
+                inner = inner[key]
+            inner[keys[-1]] = data
+            origins[keys[0]] = origin if origin.startswith("--set ") else f"{origin}: {self.name}.{path[0]}"
+        values = {}
+        for name, data in table.items():
+            place = Place("", name, {name: origins[name]})
+            parameter = known[name]
+            kind = tuple[parameter.kind, ...] if parameter.takes_rest else parameter.kind  # type: ignore[name-defined]
+            values[name] = read_data(kind, data, place)
+        return values
+
+    def _wrong(self, message: str) -> UsageError:
+        return UsageError(f"{message}: see {self.program} --help")
+
+    def make_help(self) -> str:
+        """Return what its ``--help`` prints."""
+        from plait.runner.help import make_help, screen_width, wrap
+
+        text = make_help(self.options, self.usage, self.summary)
+        width = screen_width()
+        for paragraph in filter(None, self.description.split("\n\n")):
+            text += "\n" + "\n".join(wrap(paragraph, width)) + "\n"
+        return text
+
+
+def _show(parameter: Parameter) -> str:
+    option = parameter.option
+    return option.metavar if parameter.is_word else f"{option.spelling} {option.metavar}".strip()
