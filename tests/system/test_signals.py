@@ -139,6 +139,16 @@ def test_the_log_is_opened_again(place: Place, number: int, daemonize: bool) -> 
     assert (old + new).count("opened the log again") == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_log_that_is_no_file_is_not_said_to_be_opened(place: Place, number: int) -> None:
+    """Where standard output is the log there is nothing to open again, and it says so."""
+    place.write(IDLE)
+    running = place.foreground().ready()
+    running.send(number)
+    running.log_until(rf"\[plait#info\] received {signal.Signals(number).name}: there is no log file to open again$")
+    assert running.stop().code == 0
+
+
 def test_a_log_that_cannot_be_opened_again_goes_on(place: Place) -> None:
     """When the place of the log has gone, that is said in the old file, which is written on."""
     place.write(IDLE)
@@ -342,6 +352,71 @@ def test_a_second_stop_is_right_at_any_moment_of_the_start(place: Place, start_s
         place.assert_nothing_left()
 
 
+def test_a_second_stop_after_the_end_of_a_load_changes_nothing(place: Place) -> None:
+    """One that comes when the first has ended the load, and Python puts itself away, is not to kill it."""
+    place.write("""
+import atexit
+atexit.register(lambda: (tell("ends"), time.sleep(0.3)))
+signal.raise_signal(signal.SIGTERM)
+time.sleep(20)
+""")
+    running = place.foreground()
+    assert place.heard() == "ends"
+    ended = running.stop()
+    assert ended.code == 0
+    assert ended.errors == "plaitd: stopped by SIGTERM before anything was started\n"
+
+
+#: Tells a word, and closes the file itself: what is raised while a destructor closes it is lost.
+TELL = """
+def tell(word):
+    with open(os.environ["TOLD"], "w") as told:
+        told.write(word + chr(10))
+"""
+
+
+def test_a_second_stop_ends_a_load_that_lost_the_first(place: Place) -> None:
+    """What is raised in a destructor is lost to Python; the second is raised again."""
+    place.write(f"""
+{TELL}
+class Deaf:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+sys.unraisablehook = lambda lost: None
+Deaf()
+tell("deaf")
+time.sleep(20)
+""")
+    running = place.foreground()
+    assert place.heard() == "deaf"
+    ended = running.stop(signal.SIGINT)
+    assert ended.code == 0
+    assert ended.seconds < 1.0
+    assert ended.errors == "plaitd: stopped by SIGTERM before anything was started\n"
+
+
+@pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+def test_a_third_stop_ends_a_load_that_hears_none(place: Place, daemonize: bool) -> None:
+    """A file that lets nothing through ends all the same, with 70, in a sentence."""
+    place.write(f"""
+{TELL}
+while True:
+    try:
+        tell("deaf")
+        time.sleep(20)
+    except BaseException:
+        pass
+""")
+    with open(place.root / "errors", "wb") as errors:
+        process = place.popen(*([] if daemonize else ["-n"]), "-y", "shop.py", stderr=errors)
+    for _ in range(3):
+        assert place.heard() == "deaf"
+        process.terminate()
+    assert process.wait(10) == 70
+    assert (place.root / "errors").read_text() == "plaitd: SIGTERM for the third time: ends at once\n"
+
+
 @pytest.mark.promise(40)
 @pytest.mark.parametrize("number", OTHERS)
 @pytest.mark.time_limit(180)
@@ -352,11 +427,15 @@ def test_other_signals_harm_no_start(place: Place, number: int, start_seconds: f
         began = time.monotonic()
         running = place.foreground()
         wait_until(began + moment)
-        if number != signal.SIGWINCH and not has_handler(running.pid, number):
-            assert running.stop(number).code == -number  # it was not plaitd yet, but Python
-            continue
+        could_hear = number == signal.SIGWINCH or has_handler(running.pid, number)
         running.send(number)
-        running.ready()
+        try:
+            running.ready()
+        except AssertionError:
+            # It was not plaitd yet when it met the signal, but Python, which dies of it.
+            assert not could_hear, f"{number} after {moment:.3f} s"
+            assert running.wait().code == -number
+            continue
         ended = running.stop()
         assert ended.code == 0, f"{number} after {moment:.3f} s: {ended}"
         assert ended.errors == ""
@@ -450,7 +529,7 @@ def test_no_signal_waits_for_something_else_to_happen(place: Place, loop: str, i
     running = place.foreground("-r", loop).ready()
     for _ in range(100_000 if is_long else 5_000):  # without what wakes the loop, one of some 30,000 is not heard
         running.send(signal.SIGHUP)
-        running.log_until("opened the log again")
+        running.log_until("received SIGHUP")
         running.forget()
     assert running.stop().code == 0
 

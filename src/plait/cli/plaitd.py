@@ -163,7 +163,7 @@ class House:
             sockets=self._prepared.sockets,
             starter=self._prepared,
             stop_timeout=stop_timeout,
-            reopen=self._logs.reopen,
+            reopen=None if self._logs.is_stream else self._logs.reopen,
             leave=self.close,
         )
         log.info("%s runs %s", version("plaitd"), application.name, extra={"pid": os.getpid()})

@@ -224,7 +224,9 @@ class Runner:
         if number == signal.SIGUSR2:
             for task in sorted(asyncio.all_tasks(), key=lambda task: task.get_name()):
                 log.info("task %s: at %s", task.get_name(), where(task))
-        elif self._reopen is not None:
+        elif self._reopen is None:
+            log.info("received %s: there is no log file to open again", name_of(number))
+        else:
             problem = self._reopen()
             if problem:
                 log.error("received %s: %s", name_of(number), problem)

@@ -43,11 +43,11 @@ class Signals:
     Hears signals from the moment it is entered; only one module of a program may.
 
     Until `listen` is called they are kept: a signal to stop is raised as `Interrupted` inside of `raised`, and is
-    otherwise found in `stops`.  Outside of the main thread it hears nothing.
+    otherwise found in `stops`; the third ends the process.  Outside of the main thread it hears nothing.
 
-    When it is left, the handlers of before come back where nobody listened yet, and with *restores*, which is for a
-    script that goes on.  A program that has run keeps these to its last moment: whatever comes after all has stopped
-    in order is not to change what the program ends with.
+    When it is left, the handlers of before come back where nobody listened yet nor asked for a stop, and with
+    *restores*, which is for a script that goes on.  A program that has run, or was told to stop before it did, keeps
+    these to its last moment: whatever comes after all has stopped in order is not to change what the program ends with.
     """
 
     def __init__(self, *, restores: bool = False) -> None:
@@ -68,7 +68,7 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._act is not None and not self._restores:
+        if (self._act is not None or self.stops) and not self._restores:
             return
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
@@ -83,9 +83,15 @@ class Signals:
             self.stops.append(number)
         if self._act is not None:
             self._act(number, frame)
-        elif self._raises and number in STOPPING:
-            self._raises = False
-            raise Interrupted(number)
+        elif number in STOPPING:
+            if len(self.stops) == 3:
+                # People's code lets nothing through, or never comes back from where it is.
+                name = os.path.basename(sys.argv[0])
+                os.write(2, f"{name}: {name_of(number)} for the third time: ends at once\n".encode())
+                os._exit(70)
+            # The second too: what is raised in the middle of a destructor is heard by nobody.
+            if self._raises:
+                raise Interrupted(self.stops[0])
 
     @contextmanager
     def raised(self) -> Iterator[None]:
