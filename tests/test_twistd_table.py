@@ -132,7 +132,11 @@ ROWS = [
         "system/test_process_daemon.py::test_the_parent_waits_until_the_daemon_is_ready",
         "system/test_process_daemon.py::test_the_port_answers_when_the_parent_returns",
     ),
-    improve("there is no pidfile in the foreground unless it is asked for", later="the foreground writes one too"),
+    improve(
+        "there is no pidfile in the foreground unless it is asked for",
+        "system/test_plaitd.py::test_the_foreground_has_no_pidfile_unless_asked",
+        why=f"{PAGE}#The pidfile",
+    ),
     improve(
         "a lock says whether one runs, whatever number is in the file",
         "system/test_process_pidfile.py::test_of_fifty_starts_at_once_one_wins",
@@ -238,7 +242,7 @@ ROWS = [
     keep("-r chooses the loop, --help-reactors says which can be used", later="there is no --help-reactors"),
     keep(
         "options may be shortened, and short ones be put together",
-        "runner/test_settings.py::test_options_are_read",
+        "runner/test_sources.py::test_its_spellings_mean_what_they_meant",
     ),
     improve(
         "a wrong option is said on standard error, with the nearest one and exit code 2",
@@ -246,7 +250,12 @@ ROWS = [
         "system/test_errors.py::test_one_sentence_and_its_code",
         why=f"{PAGE}#Exit status",
     ),
-    keep("plugins are sub-commands with options of their own", later="there are no plugins"),
+    keep(
+        "plugins are sub-commands with options of their own",
+        "system/test_plugins.py::test_it_shows_in_help_and_nothing_is_imported_for_that",
+        "system/test_plugins.py::test_it_runs_as_its_options_say",
+        why=f"{PAGE}#Plugins",
+    ),
     # Endpoints
     keep(
         "endpoint strings mean what they mean in Twisted, and wrong ones are one sentence",

@@ -82,7 +82,7 @@ WAYS = {
     "no place for a socket": Way(69, LISTENS.format(path="nowhere/shop.sock")),
     "no place for the pidfile": Way(73, options=("--pidfile=nowhere/shop.pid",)),
     "no place for the log": Way(73, options=("--logfile=nowhere/shop.log",)),
-    "running": Way(75),
+    "running": Way(75, options=("--pidfile=plaitd.pid",)),
 }
 
 

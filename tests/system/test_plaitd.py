@@ -94,6 +94,28 @@ def test_two_live_side_by_side_with_other_pidfiles(place: Place) -> None:
     assert [each.stop().code for each in (second, third, first)] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("form", ["foreground", "process of a manager"])
+def test_the_foreground_has_no_pidfile_unless_asked(place: Place, form: str) -> None:
+    """In front, by -n or by a manager, there is none, and a second one may run there; a name makes one."""
+    place.write(IDLE)
+    fds = os.pipe()
+    how = {"environment": {"PLAIT_NOTIFY_FD": str(fds[1])}, "pass_fds": [fds[1]]} if form != "foreground" else {}
+
+    def start(*options: str) -> Foreground:
+        form_options = ("-n",) if not how else ()
+        return Foreground(place, place.popen(*form_options, "-y", "shop.py", *options, stdout=-1, **how)).ready()  # type: ignore[arg-type]
+
+    try:
+        first, second = start(), start()
+        assert not place.pidfile.exists()
+        third = start("--pidfile=plaitd.pid")
+        assert place.read_pid() == third.pid
+        assert [each.stop().code for each in (first, second, third)] == [0, 0, 0]
+    finally:
+        os.close(fds[0])
+        os.close(fds[1])
+
+
 @pytest.mark.promise(38)
 @FORMS
 def test_the_pidfile_is_left_when_it_is_not_ours_any_more(place: Place, daemonize: bool) -> None:
@@ -372,8 +394,8 @@ def test_an_application_may_stop_itself(place: Place, daemonize: bool, code: int
     place.write(STOPS_ITSELF.replace("{code}", str(code)))
     if daemonize:
         ended = place.run("-y", "shop.py")
-        log = place.log
         assert wait_for_end_of_all(place)
+        log = place.log
     else:
         ended = place.foreground().wait()
         log = ended.output
