@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from plait.events import Event as Event
     from plait.events import State as State
     from plait.events import StateChanged as StateChanged
+    from plait.runner.description import from_data as from_data
     from plait.runner.runner import run as run
     from plait.services.connection import Connection as Connection
     from plait.services.connection_life import Connected as Connected
@@ -69,6 +70,7 @@ _HOMES = {
         "PlaitError PrivilegeError ProgramFailed StartFailed StopApplication UsageError"
     ),
     "events": "Event State StateChanged",
+    "runner.description": "from_data",
     "runner.runner": "run",
     "services.connection": "Connection",
     "services.connection_life": "ConnectFailed Connected Disconnected",

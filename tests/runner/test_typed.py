@@ -83,6 +83,7 @@ TEXTS: list[tuple[Any, str, Any]] = [
     (int | str, "twelve", "twelve"),
     (str | int, "12", 12),
     (Path | None, "none", None),
+    (os.PathLike[str] | str, "./run", "./run"),
     (Id, "7", 7),
     (Bound, "7", 7),
     (list[int], "7", [7]),

@@ -215,10 +215,15 @@ def call(reader: Callable[[Any], Any], data: Any, place: Place) -> Any:
 def make(cls: Any, table: Mapping[str, Any], place: Place, other: Other | None = None) -> Any:
     """Return the dataclass *cls* whose fields *table* gives; every mistake is told with its place."""
     given = read_fields(cls, table, place, other)
+    check_missing(cls, given, place)
+    return build(cls, given, place)
+
+
+def check_missing(cls: Any, given: Mapping[str, Any], place: Place) -> None:
+    """Raise `ConfigurationError` if *given* lacks a field of *cls* that has no default."""
     for item in dataclasses.fields(cls):
         if item.init and item.name not in given and _is_required(item):
             raise ConfigurationError(f"{place}: {item.name} is missing: give {ask_for(kinds_of(cls)[item.name])}")
-    return build(cls, given, place)
 
 
 def build(cls: Callable[..., Any], given: Mapping[str, Any], place: Place) -> Any:
@@ -232,16 +237,21 @@ def build(cls: Callable[..., Any], given: Mapping[str, Any], place: Place) -> An
 
 
 def read_fields(
-    cls: Any, table: Mapping[str, Any], place: Place, other: Other | None = None, also: Sequence[str] = ()
+    cls: Any,
+    table: Mapping[str, Any],
+    place: Place,
+    other: Other | None = None,
+    more: Sequence[str] = (),
+    hidden: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the values of the fields of *cls* that *table* gives; *also* are keys that the caller reads himself."""
+    """Return the values of the fields that *table* gives; errors also name *more* keys, but no *hidden* field."""
     kinds = kinds_of(cls)
     names = [item.name for item in dataclasses.fields(cls) if item.init]
     read: dict[str, Any] = {}
     for key, data in table.items():
         name = key if key in names else key.replace("-", "_")
         if name not in names:
-            known = [*also, *names]
+            known = [*more, *(name for name in names if name not in hidden)]
             near = did_you_mean(key, known) or f": it has {', '.join(known) or 'no fields'}"
             raise ConfigurationError(f"{place.at(key)}: {cls.__name__} has no field {show(key).strip(chr(34))}{near}")
         if name in read:

@@ -238,8 +238,8 @@ def ask_for(kind: Any) -> str:
 
 
 def breadth_of(kind: Any) -> int:
-    """Return how much a kind takes: None, what has its own form, paths, any text, anything."""
+    """Return how much a kind takes, from None to anything; a path would lose the dot of ``./run`` that a text keeps."""
     bare = peel(kind)
     if bare is type(None):
         return 0
-    return 4 if bare is Any else 3 if bare is str else 2 if is_path(kind) else 1
+    return 4 if bare is Any else 3 if is_path(kind) else 2 if bare is str else 1

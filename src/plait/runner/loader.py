@@ -10,11 +10,11 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, UsageError
-from plait.runner.names import failed, find, misspelt, nearest, show_type
 from plait.tree.application import Application
 from plait.tree.service import Service
 
 if TYPE_CHECKING:
+    from plait.runner.factory import AppTable
     from plait.runner.settings import Settings
 
 #: The variable that a straight Python file defines.
@@ -42,58 +42,94 @@ def load(settings: Settings) -> Application:
     raise UsageError("nothing to run: give -y FILE, -f FILE, module:attribute or a plugin: see plaitd --help")
 
 
-def load_file(path: str) -> Application:
+def load_file(path: str, import_folder: bool = False, app: AppTable | None = None) -> Application:
     """
     Run the straight Python file at *path* and return the `Application` that it calls ``application``.
 
-    The file runs as a module of its own name, so that what it defines can be pickled.  An error in it is told by the
-    line of the file.
+    The file runs as a module of its own name, so that what it defines can be pickled.  With *import_folder* it can
+    import what lies beside it.  An error in it is told by the line of the file.  *app* is for a function that wants it.
     """
     name = _module_name(path)
     try:
         with open(path, "rb") as file:
             source = file.read()
         code = compile(source, path, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        raise misspelt(path, error) from error
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path}: cannot be read ({error.strerror}): give the path of a Python file"
-        ) from error
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: is no Python source ({error}): give the path of a Python file") from error
+    except (SyntaxError, OSError, ValueError) as error:
+        raise _unusable(path, error) from error
+    if import_folder:
+        sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     module = types.ModuleType(name)
     module.__file__ = os.path.abspath(path)
     sys.modules[name] = module
     try:
         exec(code, module.__dict__)  # noqa: S102 - running that file is what was asked for
     except (Exception, SystemExit) as error:
+        from plait.runner.names import failed
+
         raise failed(path, error) from error
     if VARIABLE not in module.__dict__:
+        from plait.runner.names import nearest
+
         near = nearest(VARIABLE, module.__dict__)
         raise ConfigurationError(f"{path}: defines no variable `{VARIABLE}`{near}: write {VARIABLE} = Application(...)")
-    return to_application(module.__dict__[VARIABLE], f"{path}: {VARIABLE}", name)
+    return to_application(module.__dict__[VARIABLE], f"{path}: {VARIABLE}", app)
 
 
-def load_name(target: str) -> Application:
-    """Import *target*, written ``module:attribute``, and return the `Application` found there."""
-    return to_application(find(target), target, target.rpartition(":")[2])
+def load_name(target: str, app: AppTable | None = None) -> Application:
+    """
+    Import *target*, written ``module:attribute``, and return the `Application` found there.
+
+    A function is called: without arguments, or with the dataclass that it wants, made of *app*.
+    """
+    from plait.runner.names import find
+
+    return to_application(find(target), target, app)
 
 
-def to_application(found: Any, where: str, name: str) -> Application:
+def load_toml(path: str, import_folder: bool = False, app: AppTable | None = None) -> Application:
+    """
+    Return the `Application` that the TOML file at *path* describes.
+
+    What it names is found from the present folder, and with *import_folder* from its own.
+    """
+    from plait.runner.description import read_file
+
+    if import_folder:
+        sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    application = read_file(path)
+    return to_application(application, path, app)
+
+
+def to_application(found: Any, where: str, app: AppTable | None = None) -> Application:
     """Return *found* as an `Application`: one already, a service to wrap, or a function that makes either."""
     if callable(found) and not isinstance(found, Service | type):
-        try:
-            found = found()
-        except (Exception, SystemExit) as error:
-            raise failed(where, error) from error
+        from plait.runner.factory import AppTable, call
+
+        found = call(found, where, app or AppTable())
+    elif app is not None:
+        from plait.runner.factory import refuse_unused
+
+        refuse_unused(where, app)
     if isinstance(found, Application):
         return found
     if isinstance(found, Service):
         return Application(found.name, [found])
     if isinstance(found, types.CoroutineType):
         found.close()  # it would be complained about, once more and in other words
+    from plait.runner.names import show_type
+
     raise ConfigurationError(f"{where}: is {show_type(found)}, not an Application: make it a plait.Application")
+
+
+def _unusable(path: str, error: SyntaxError | OSError | ValueError) -> ConfigurationError:
+    """Tell why the file at *path* could not be read, or is no Python."""
+    if isinstance(error, SyntaxError):
+        from plait.runner.names import misspelt
+
+        return misspelt(path, error)
+    if isinstance(error, OSError):
+        return ConfigurationError(f"{path}: cannot be read ({error.strerror}): give the path of a Python file")
+    return ConfigurationError(f"{path}: is no Python source ({error}): give the path of a Python file")
 
 
 def _module_name(path: str) -> str:
