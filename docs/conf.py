@@ -14,6 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 import plait
 from plait.events import TRANSITIONS
 from plait.grammar import CONNECTING, LISTENING
+from plait.runner.kinds import ask_for, kinds_of
 from plait.runner.command_line import options_of
 
 project = "plait"
@@ -103,6 +104,26 @@ class FieldsTable(Derived):
             yield f"| `{item.name}`{'' if item.kw_only else ', also by position'} | {default} |"
 
 
+class DataTable(Derived):
+    """The fields of a service as data: what each takes in TOML."""
+
+    required_arguments = 1
+
+    def lines(self) -> Iterable[str]:
+        """Yield a row for each field."""
+        cls = getattr(plait, self.arguments[0])
+        kinds = kinds_of(cls)
+        shared = {item.name for item in dataclasses.fields(plait.Service)} if cls is not plait.Service else set()
+        yield "| key | value |"
+        yield "| --- | --- |"
+        for item in dataclasses.fields(cls):
+            if item.name == "children":
+                yield "| `services` | a list of services |"
+            elif item.name not in shared:
+                needed = ", must be given" if item.default is dataclasses.MISSING else ""
+                yield f"| `{item.name}` | {ask_for(kinds[item.name])}{needed} |"
+
+
 class FormsTable(Derived):
     """The forms of endpoint strings, from the grammar."""
 
@@ -134,5 +155,6 @@ def setup(app: Sphinx) -> None:
     """Add the tables."""
     app.add_directive("settings-table", SettingsTable)
     app.add_directive("fields-table", FieldsTable)
+    app.add_directive("data-table", DataTable)
     app.add_directive("forms-table", FormsTable)
     app.add_directive("transitions-table", TransitionsTable)

@@ -88,12 +88,12 @@ def test_help_says_what_there_is(flag: str, capsys: pytest.CaptureFixture[str]) 
     assert main([flag]) == 0
     shown = capsys.readouterr()
     assert shown.out.startswith("usage: plait COMMAND ...\n")
-    assert re.findall(r"^  plait (\w+)  ", shown.out, re.MULTILINE) == ["run", "check"]
+    assert re.findall(r"^  plait (\w+)  ", shown.out, re.MULTILINE) == ["run", "check", "export"]
     assert all(len(line) <= 80 for line in shown.out.splitlines())
     assert shown.err == ""
 
 
-@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize("command", ["run", "check", "export"])
 def test_help_of_a_command(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What it does and its options, in 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
@@ -101,7 +101,7 @@ def test_help_of_a_command(command: str, monkeypatch: pytest.MonkeyPatch, capsys
         main([command, "--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    assert shown.startswith(f"usage: plait {command} [options")
+    assert re.match(rf"usage: plait {command} (FORMAT )?\[options", shown)
     assert ("--pidfile" in shown) == (command == "check")
     assert all(len(line) <= 80 for line in shown.splitlines())
 
@@ -110,6 +110,57 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     """Of plait and of Python."""
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith(f"plait {__version__} (Python 3.")
+
+
+# Export ---------------------------------------------------------------------------------------------------------------
+
+
+def test_export_writes_what_can_be_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As TOML, to standard output; what it prints is looked at by check like what it was made of."""
+    Path("shop.py").write_text(SHOP)
+    assert main(["export", "toml", "-y", "shop.py"]) == 0
+    written = capsys.readouterr()
+    assert written.err == ""
+    assert written.out.startswith('name = "shop"\n\n[[services]]\ntype = "Task"\nname = "work"\n')
+    Path("shop.toml").write_text(written.out)
+
+    trees = []
+    for given in (["-y", "shop.py"], ["-f", "shop.toml"], ["shop.toml"]):
+        assert main(["check", *given]) == 0
+        trees.append(capsys.readouterr().out.partition("\n\n")[0])
+
+    assert trees[0] == trees[1] == trees[2]
+
+
+def test_export_says_what_it_cannot_write(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And writes nothing."""
+    lambdas = SHOP.replace("Task(work)", "Periodic(5, lambda: None, name='a')").replace("Task", "Periodic")
+    Path("shop.py").write_text(lambdas)
+    assert main(["export", "toml", "-y", "shop.py"]) == 78
+    assert capsys.readouterr() == (
+        "",
+        "plait export: shop/a: function: a lambda has no name: make it a function of its module\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "no format: give one of toml, then the application"),
+        (
+            ["tmol", "shop:application"],
+            "tmol: no such format, did you mean toml?: give one of toml, then the application",
+        ),
+        (["toml"], "nothing to run: give -y FILE, -f FILE, module:attribute or a plugin: see plaitd --help"),
+        (["toml", "-q"], "-q: no such option: see plait export --help"),
+    ],
+)
+def test_a_slip_in_an_export_is_said(
+    arguments: list[str], sentence: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the formats that there are."""
+    assert main(["export", *arguments]) == 2
+    assert capsys.readouterr() == ("", f"plait export: {sentence}\n")
 
 
 # Check ----------------------------------------------------------------------------------------------------------------

@@ -6,13 +6,16 @@ import os
 import pickle
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from plait.errors import ConfigurationError, EndpointError, PlaitError, UsageError
+from plait.runner.factory import AppTable
 from plait.runner.loader import load, load_file, load_name
-from plait.runner.settings import Settings
+from plait.runner.places import Text
+from plait.runner.settings import Assignment, Settings
 from plait.tree.application import Application, Group
 
 SERVICE = """
@@ -264,10 +267,163 @@ def test_a_factory_that_fails_is_shown_by_its_line() -> None:
     assert refused("def application():\n    return 1 / 0") == (
         "shop.py:2: ZeroDivisionError: division by zero: correct it, then start again"
     )
-    assert refused("def application(reactor):\n    return reactor") == (
-        "shop.py: application: TypeError: application() missing 1 required positional argument: 'reactor': "
-        "correct it, then start again"
+    assert refused("def application(): return make()\ndef make(a): pass").startswith("shop.py:1: TypeError: ")
+
+
+# Factories with a configuration ---------------------------------------------------------------------------------------
+
+CONFIGURED = """
+from __future__ import annotations
+from dataclasses import dataclass, field
+from functools import partial
+from plait import Application
+
+@dataclass(frozen=True)
+class Store:
+    path: str
+    size: int = 1
+
+@dataclass(frozen=True)
+class Config:
+    title: str = "shop"
+    port: int = 80
+    version: str = "1"
+    store: Store | None = None
+
+    def __post_init__(self):
+        if self.port > 65535:
+            raise ValueError("a port is at most 65535")
+
+made = []
+
+def application(config: Config) -> Application:
+    made.append(config)
+    return Application(config.title, [])
+
+def optional(config: Config | None = None, other: int = 3): return application(config)
+def positional(config: Config, /): return application(config)
+def keyword(*, config: Config, **rest): return application(config)
+bound = partial(keyword, rest=1)
+class Maker:
+    def __call__(self, config: Config): return application(config)
+maker = Maker()
+def simple(): return Application("simple")
+def number(first: int = 3): return Application(f"number-{first}")
+constant = Application("constant")
+
+def untyped(config): pass
+def wrong(config: int): pass
+def unknown(config: Nowhere): pass
+def many(config: Config, reactor): pass
+def fails(config: Config): raise RuntimeError("no")
+"""
+
+
+@pytest.mark.parametrize("name", ["application", "optional", "positional", "keyword", "bound", "maker"])
+def test_a_factory_gets_what_it_wants_of_the_table(name: str) -> None:
+    """However it takes it: a dataclass made of the table, whose texts from the command line are read by the fields."""
+    write(CONFIGURED)
+    table = {
+        "title": Text("12"),
+        "port": Text("81"),
+        "version": Text("1.10"),
+        "store": {"path": "p", "size": Text("2")},
+    }
+
+    assert load_name(f"shop:{name}", AppTable(table)).name == "12"
+    (config,) = sys.modules["shop"].made
+    assert (config.port, config.version, config.store.path, config.store.size) == (81, "1.10", "p", 2)
+
+
+def test_without_a_table_the_defaults_are_taken() -> None:
+    """A factory whose dataclass needs nothing needs no table; one of no dataclass is called as it is."""
+    write(CONFIGURED)
+
+    assert load_name("shop:application").name == "shop"
+    assert load_name("shop:optional").name == "shop"
+    assert load_name("shop:simple").name == "simple"
+    assert load_name("shop:number").name == "number-3"
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "words"),
+    [
+        ("application", {"prot": 1}, "etc/plait.toml: app.prot: Config has no field prot, did you mean port?"),
+        ("application", {"port": "x"}, 'etc/plait.toml: app.port: "x" is a text: wanted a whole number'),
+        ("application", {"port": Text("x")}, '--set app.port: "x": wanted a whole number'),
+        ("application", {"store": {}}, "etc/plait.toml: app.store: path is missing: give a text"),
+        ("application", {"port": 70000}, "etc/plait.toml: app: a port is at most 65535: correct it"),
+        (
+            "simple",
+            {"port": 1},
+            "--set app.port: shop:simple takes no configuration: take it out, or make a function of one dataclass",
+        ),
+        (
+            "constant",
+            {"title": 1},
+            "etc/plait.toml: app.title: shop:constant takes no configuration: take it out, or make a function of one "
+            "dataclass",
+        ),
+        (
+            "untyped",
+            {},
+            "shop:untyped: its parameter config has no annotation: give it that of a dataclass, which [app] fills",
+        ),
+        ("wrong", {}, "shop:wrong: its parameter config is annotated int: make it a dataclass"),
+        ("unknown", {}, "shop:unknown: its parameter config is annotated Nowhere: make it a dataclass"),
+        ("many", {}, "shop:many: wants 2 arguments (config, reactor): make them one, a dataclass"),
+    ],
+)
+def test_what_is_wrong_with_a_configuration_is_told_by_its_place(
+    name: str, table: dict[str, object], words: str
+) -> None:
+    """The file and the key, or the option; what is wrong with the function is told by its name."""
+    write(CONFIGURED)
+    origins = {"app.port": "--set app.port"} if isinstance(table.get("port"), Text) or name == "simple" else {}
+
+    with pytest.raises(ConfigurationError) as caught:
+        load_name(f"shop:{name}", AppTable(table, "etc/plait.toml", origins))
+
+    assert str(caught.value) == words
+
+
+def test_a_factory_that_fails_with_its_configuration_is_shown_by_its_line() -> None:
+    """It was given what it wanted."""
+    number = CONFIGURED.splitlines().index('def fails(config: Config): raise RuntimeError("no")') + 1
+    write(CONFIGURED)
+
+    assert misnamed("shop:fails") == f"{os.getcwd()}/shop.py:{number}: RuntimeError: no: correct it, then start again"
+
+
+def test_settings_bring_the_table() -> None:
+    """From plait.toml, and over it from --set; each value is told by where it came from."""
+    write(CONFIGURED)
+    given = (
+        Assignment(("app", "title"), "market", "etc/plait.toml"),
+        Assignment(("app", "port"), Text("x"), "--set app.port"),
+        Assignment(("other", "port"), 1, "etc/plait.toml"),
     )
+
+    for settings in (
+        Settings(target="shop:application", assignments=given),
+        Settings(python="shop.py", assignments=given),
+    ):
+        with pytest.raises(ConfigurationError, match=r'^--set app\.port: "x": wanted a whole number$'):
+            load(settings)
+        assert load(replace(settings, assignments=given[:1])).name == "market"
+
+
+def test_the_folder_of_a_file_can_be_imported_from() -> None:
+    """When it is asked for, and not otherwise: another file of the same name may lie there."""
+    write("name = 'beside'", "sub/beside_it.py")
+    path = write(
+        "import beside_it\nfrom plait import Application\napplication = Application(beside_it.name)", "sub/a.py"
+    )
+
+    with pytest.raises(ConfigurationError, match="No module named 'beside_it'"):
+        load_file(path)
+    assert load_file(path, import_folder=True).name == "beside"
+    assert sys.path[0] == os.path.abspath("sub")
 
 
 # Names that are wrong -------------------------------------------------------------------------------------------------

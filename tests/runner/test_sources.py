@@ -11,6 +11,7 @@ import pytest
 
 from plait.errors import ConfigurationError, PlaitError, UsageError
 from plait.runner.command_line import options_of, parse
+from plait.runner.places import Text
 from plait.runner.settings import Assignment, Settings
 from plait.runner.sources import read_value, table_of
 
@@ -135,7 +136,7 @@ def test_a_developers_run_has_the_settings_that_it_takes() -> None:
 
 
 def test_other_tables_are_kept_for_the_application_and_for_plugins() -> None:
-    """Each value with its path and where it came from; --set comes after the file, read as TOML if it is."""
+    """Each value with its path and where it came from; --set comes after the file, as text: who reads it knows more."""
     Path("plait.toml").write_text(
         'app.port = 80\n[app.db]\nname = "shop"\nempty = {}\n[portforward]\nlisten = ["a", "b"]\n[plaitd]\n'
     )
@@ -147,11 +148,12 @@ def test_other_tables_are_kept_for_the_application_and_for_plugins() -> None:
         Assignment(("app", "db", "name"), "shop", "plait.toml"),
         Assignment(("app", "db", "empty"), {}, "plait.toml"),
         Assignment(("portforward", "listen"), ["a", "b"], "plait.toml"),
-        Assignment(("app", "port"), 8080, "--set app.port"),
-        Assignment(("app", "title"), "a=b c", "--set app.title"),
-        Assignment(("web", "on"), True, "--set web.on"),
-        Assignment(("web", "day"), read_value("1979-05-27"), "--set web.day"),
+        Assignment(("app", "port"), Text("8080"), "--set app.port"),
+        Assignment(("app", "title"), Text("a=b c"), "--set app.title"),
+        Assignment(("web", "on"), Text("true"), "--set web.on"),
+        Assignment(("web", "day"), Text("1979-05-27"), "--set web.day"),
     )
+    assert [type(item.value) for item in settings.assignments[4:]] == [Text] * 4
     assert settings.set == ("app.port=8080", "app.title=a=b c", "web.on=true", "web.day=1979-05-27")
     assert pickle.loads(pickle.dumps(settings)) == settings
 
@@ -396,10 +398,10 @@ def test_a_slip_in_a_file_of_variables_is_said(content: bytes | None, sentence: 
 def test_a_table_is_put_together_again() -> None:
     """What was said later lies over what was said before; and the words for where it was said are kept."""
     Path("plait.toml").write_text('[app]\nport = 80\ndb = { name = "shop", pool = 3 }\nflat = 1\n[web]\nx = 1\n')
-    settings = of("--set", "app.db.pool=10", "--set", "app.flat.deep=2", "--set", "app.new=3")
+    settings = of("--set", "app.db={pool = 10}", "--set", "app.flat.deep=2", "--set", "app.new=3")
     assert table_of(settings.assignments, "app") == (
-        {"port": 80, "db": {"name": "shop", "pool": 10}, "flat": {"deep": 2}, "new": 3},
-        {name: f"--set {name}" for name in ("app.db.pool", "app.flat.deep", "app.new")},
+        {"port": 80, "db": {"name": "shop", "pool": 10}, "flat": {"deep": "2"}, "new": "3"},
+        {"app.db.pool": "--set app.db", "app.flat.deep": "--set app.flat.deep", "app.new": "--set app.new"},
     )
     assert table_of(settings.assignments, "web") == ({"x": 1}, {})
     assert table_of(settings.assignments, "none") == ({}, {})

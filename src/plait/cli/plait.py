@@ -27,6 +27,7 @@ Look after applications.
 
   plait run     run an application in the foreground, with logs for people
   plait check   say what would keep an application from starting; start nothing
+  plait export  write an application in another form, such as TOML
 
   plait COMMAND --help says more; plaitd runs an application as a daemon.
 """
@@ -40,6 +41,11 @@ Load an application and say what would keep "plaitd", given the same options, fr
 started, bound or written.  Prints the tree, where it listens, and each setting; what is wrong goes to standard error,
 and the exit code is the one that plaitd would end with."""
 
+EXPORT = "plait export FORMAT [options] (-y FILE | -f FILE | APPLICATION)"
+EXPORT_DOES = """\
+Load an application and write it to standard output in another form.  FORMAT is "toml", which "plaitd -f" runs, or what
+an installed package offers.  Nothing is started; what cannot be written is named, with the reason."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``plait``; return its exit code."""
@@ -50,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command == "--version":
         print(version("plait"))
         return 0
-    commands: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "check": check}
+    commands: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "check": check, "export": export}
     name = f"plait {command}" if command in commands else "plait"
     try:
         if command not in commands:
@@ -96,6 +102,25 @@ def check(arguments: Sequence[str]) -> int:
     if not problems:
         print("nothing would keep it from starting")
     return problems[0].exit_code if problems else 0
+
+
+def export(arguments: Sequence[str]) -> int:
+    """Load an application and write it in another form."""
+    # Found by entry points: nobody imports the ring, and other packages may add to it.
+    from importlib.metadata import entry_points
+
+    from plait.runner.loader import load
+
+    form, *rest = arguments or [""]
+    if form in ("-h", "--help"):
+        form, rest = "", [form]
+    settings = parse("plait export", rest, usage=EXPORT, description=EXPORT_DOES)
+    writers = {item.name: item for item in entry_points(group="plait.exports")}
+    if form not in writers:
+        what = f"{form}: no such format{nearest(form, list(writers))}" if form else "no format"
+        raise UsageError(f"{what}: give one of {', '.join(sorted(writers))}, then the application")
+    print(writers[form].load()(load(settings)), end="")
+    return 0
 
 
 def describe(settings: Settings, application: Application, is_daemon: bool) -> Iterator[str]:

@@ -24,6 +24,8 @@ async def _any(context: Any) -> None: ...
 
 #: The kind of service that a decorated function is.
 FUNCTION = type(service(_any))
+#: What every service has.
+SHARED = {item.name for item in dataclasses.fields(Service)}
 #: Keys of a service's table that are not its fields.
 KEYS = ("type", "use", "services")
 
@@ -105,8 +107,8 @@ def write_fields(value: Any, path: str, without: set[str]) -> dict[str, Any]:
     """Return those fields of a dataclass that are not at their defaults."""
     table: dict[str, Any] = {}
     items = [item for item in dataclasses.fields(value) if item.init and item.name not in without]
-    # As a person writes them: what a service is about, then what every service has.
-    for item in sorted(items, key=lambda item: item.kw_only is True):
+    # As a person writes them: what a service is about, then what it may have, then what every service may have.
+    for item in sorted(items, key=lambda item: (item.kw_only is True, item.name in SHARED)):
         given = getattr(value, item.name)
         if _is_default(item, given):
             continue

@@ -31,14 +31,10 @@ from plait.runner.kinds import (
     reader_in,
     values_of,
 )
-from plait.runner.places import Place, did_you_mean, place_of, refuse, show, tell
+from plait.runner.places import Place, Text, did_you_mean, place_of, refuse, show, tell
 
 #: Reads a value of a kind that this module does not know, such as a service; None is "not mine either".
 Other = Callable[[Any], "Callable[[Any, Place], Any] | None"]
-
-
-class Text(str):
-    """A text among data that somebody typed, as in ``--set``: it is read as `read_text` does, by the kind wanted."""
 
 
 def read_data(kind: Any, data: Any, where: Place | str = "", other: Other | None = None) -> Any:

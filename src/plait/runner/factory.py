@@ -82,7 +82,7 @@ def find_dataclass(factory: Callable[..., Any], parameter: inspect.Parameter, wh
     kind = _kind_of(factory, parameter)
     if not _is_dataclass(kind):
         told = getattr(kind, "__name__", None) or getattr(kind, "text", None) or str(kind)
-        raise ConfigurationError(f"{where}: its parameter {parameter.name} is a {told}: make it a dataclass")
+        raise ConfigurationError(f"{where}: its parameter {parameter.name} is annotated {told}: make it a dataclass")
     return kind
 
 

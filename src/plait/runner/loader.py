@@ -31,15 +31,31 @@ def load(settings: Settings) -> Application:
     ]
     if len(given) > 1:
         raise UsageError(f"{given[0]}: is given beside {given[1]}: give one of them")
+    app = _app_of(settings)
     if settings.python:
-        return load_file(settings.python)
+        return load_file(settings.python, settings.import_folder, app)
     if settings.asks_for_plugin:
         from plait.runner.plugins import load_plugin
 
         return load_plugin(settings.target, settings.arguments, settings.assignments)
+    if settings.file or settings.target.endswith(".toml"):
+        return load_toml(settings.file or settings.target, settings.import_folder, app)
     if settings.target:
-        return load_name(settings.target)
+        return load_name(settings.target, app)
     raise UsageError("nothing to run: give -y FILE, -f FILE, module:attribute or a plugin: see plaitd --help")
+
+
+def _app_of(settings: Settings) -> AppTable | None:
+    """Return the table ``[app]`` of ``plait.toml`` and ``--set``, or None if there is none."""
+    given = [item for item in settings.assignments if item.path[0] == "app" and len(item.path) > 1]
+    if not given:
+        return None
+    from plait.runner.factory import AppTable
+    from plait.runner.sources import table_of
+
+    table, origins = table_of(given, "app")
+    files = [item.origin for item in given if not item.origin.startswith("--set ")]
+    return AppTable(table, files[0] if files else "plait.toml", origins)
 
 
 def load_file(path: str, import_folder: bool = False, app: AppTable | None = None) -> Application:

@@ -23,6 +23,10 @@ TOLD = {
 }
 
 
+class Text(str):
+    """A text among data that somebody typed, as in ``--set``: it is read as `read_text` does, by the kind wanted."""
+
+
 @value
 class Place(Value):
     """

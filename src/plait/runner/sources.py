@@ -213,6 +213,8 @@ def _flatten(table: Mapping[str, Any], path: tuple[str, ...], origin: str) -> It
 
 def read_assignments(known: Mapping[str, Option], texts: Iterable[str], program: str) -> tuple[Found, list[Assignment]]:
     """Return the settings, and the other values, in *texts* such as ``app.port=80``; raises `UsageError`."""
+    from plait.runner.places import Text
+
     found: Found = {}
     rest: list[Assignment] = []
     for text in texts:
@@ -221,7 +223,11 @@ def read_assignments(known: Mapping[str, Option], texts: Iterable[str], program:
         if not equals or len(path) < 2 or not all(path):
             raise UsageError(f"--set {text}: wanted NAME.KEY=VALUE, such as app.port=80: see {program} --help")
         if path[0] != TABLE:
-            rest.append(Assignment(path, read_value(value), f"--set {name}"))
+            table = read_value(value) if value.startswith("{") else None
+            if isinstance(table, dict) and table:
+                rest += _flatten(table, path, f"--set {name}")
+            else:
+                rest.append(Assignment(path, Text(value), f"--set {name}"))  # read by who knows the type
             continue
         try:
             found |= {

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from plait.errors import ConfigurationError
-from plait.runner.data import Text, call, make, read_data, read_seconds
+from plait.runner.data import call, make, read_data, read_seconds
 from plait.runner.kinds import (
     MAPPINGS,
     SEQUENCES,
@@ -31,7 +31,7 @@ from plait.runner.kinds import (
     repeats,
     values_of,
 )
-from plait.runner.places import Place, place_of, refuse, show
+from plait.runner.places import Place, Text, place_of, refuse, show
 
 __all__ = [
     "Place",
