@@ -14,8 +14,8 @@ from sphinx.util.docutils import SphinxDirective
 import plait
 from plait.events import TRANSITIONS
 from plait.grammar import CONNECTING, LISTENING
-from plait.runner.kinds import ask_for, kinds_of
 from plait.runner.command_line import options_of
+from plait.runner.kinds import ask_for, kinds_of
 
 project = "plait"
 copyright = "2026, plait contributors"

@@ -107,19 +107,19 @@ def check(arguments: Sequence[str]) -> int:
 def export(arguments: Sequence[str]) -> int:
     """Load an application and write it in another form."""
     # Found by entry points: nobody imports the ring, and other packages may add to it.
-    from importlib.metadata import entry_points
-
+    from plait.runner.entry_points import scan
     from plait.runner.loader import load
+    from plait.runner.names import find
 
     form, *rest = arguments or [""]
     if form in ("-h", "--help"):
         form, rest = "", [form]
     settings = parse("plait export", rest, usage=EXPORT, description=EXPORT_DOES)
-    writers = {item.name: item for item in entry_points(group="plait.exports")}
+    writers = {offered.name: offered.target for offered in scan("plait.exports")}
     if form not in writers:
         what = f"{form}: no such format{nearest(form, list(writers))}" if form else "no format"
         raise UsageError(f"{what}: give one of {', '.join(sorted(writers))}, then the application")
-    print(writers[form].load()(load(settings)), end="")
+    print(find(writers[form])(load(settings)), end="")
     return 0
 
 

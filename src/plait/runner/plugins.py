@@ -58,7 +58,7 @@ def load_plugin(name: str, arguments: Sequence[str], assignments: Sequence[Assig
         raise type(error)(f"{found.name}: {error}") from error
     except (Exception, SystemExit) as error:
         raise failed(f"plugin {found.name} of {found.package}", error) from error
-    return to_application(made, f"plugin {found.name} of {found.package}", found.name)
+    return to_application(made, f"plugin {found.name} of {found.package}")
 
 
 def describe_plugin(name: str) -> Command:
