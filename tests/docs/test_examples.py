@@ -7,23 +7,30 @@ import builtins
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+import plait
+from plait.runner.options import option_fields
+from plait.runner.settings import Settings
+from plait.runner.sources import _read_table as read_settings
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = r"^```{}\n(.*?)^```$"
 
 
-def find_blocks() -> Iterator[tuple[str, str]]:
-    """Yield where each block of Python stands, and its text."""
+def find_blocks(language: str) -> Iterator[tuple[str, str]]:
+    """Yield where each block in *language* stands, and its text."""
     for page in PAGES:
         if "_build" in page.parts:
             continue
         text = page.read_text(encoding="utf-8")
-        for match in BLOCK.finditer(text):
+        for match in re.finditer(BLOCK.format(language), text, re.MULTILINE | re.DOTALL):
             line = text.count("\n", 0, match.start()) + 2
             yield f"{page.relative_to(ROOT)}:{line}", match[1]
 
@@ -52,7 +59,8 @@ def aliases(node: ast.AST) -> list[ast.alias]:
     return node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
 
 
-BLOCKS = dict(find_blocks())
+BLOCKS = dict(find_blocks("python"))
+TOML = dict(find_blocks("toml"))
 PROGRAMS = {where: text for where, text in BLOCKS.items() if is_whole(text)}
 
 
@@ -62,6 +70,22 @@ def test_a_block_is_python(text: str) -> None:
     parse(text)
 
     assert [line for line in text.splitlines() if len(line) > 120 or "\t" in line] == []
+
+
+@pytest.mark.parametrize("text", TOML.values(), ids=TOML)
+def test_a_block_is_toml(text: str) -> None:
+    """Every block that says it is TOML can be read; its settings are settings, and its services have such fields."""
+    tables = tomllib.loads(text)
+
+    read_settings({option.name: option for option in option_fields(Settings)}, tables.get("plaitd", {}), "plait.toml")
+    for service in tables.get("services", ()):
+        assert service.keys() - {"type", "use", "services", "name"} <= known_keys(service)
+
+
+def known_keys(table: dict[str, str]) -> set[str]:
+    """Return the fields of the service that *table* describes; of one that nobody wrote, its own."""
+    kind = getattr(plait, table.get("type", ""), None)
+    return {item.name for item in fields(kind)} if kind else set(table)
 
 
 @pytest.mark.parametrize("text", PROGRAMS.values(), ids=PROGRAMS)

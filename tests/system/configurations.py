@@ -108,6 +108,16 @@ def write_package(folder: Path) -> None:
     (folder / "shop" / "wrong.py").write_text("x = = 1\n")
 
 
+def write_text(name: str, text: str) -> Callable[[Path], object]:
+    """Return a scene with a file of this *name* and *text*."""
+
+    def scene(folder: Path) -> None:
+        make_scene(folder)
+        (folder / name).write_text(text)
+
+    return scene
+
+
 # By hand --------------------------------------------------------------------------------------------------------------
 
 
@@ -355,6 +365,40 @@ def without_cronsim(folder: Path) -> None:
     shadow(folder, "cronsim")
 
 
+DESCRIBED = """
+name = "echo"
+[[services]]
+type = "Group"
+name = "web"
+[[services.services]]
+type = "Listener"
+endpoint = "unix:echo.sock"
+handler = "shop:echo"
+"""
+#: Applications as data, with their exit codes.
+DESCRIPTIONS = {
+    "right": (0, DESCRIBED),
+    "a service that exists": (0, 'services = [{type = "Listener", endpoint = "tcp:0", handler = "shop:echo"}]'),
+    "a type misspelt": (78, DESCRIBED.replace("Listener", "Lisener")),
+    "a key misspelt": (78, DESCRIBED.replace("endpoint =", "endpont =")),
+    "a function that is not there": (78, DESCRIBED.replace("shop:echo", "shop:ecko")),
+    "a folder that is not there": (69, DESCRIBED.replace("unix:echo.sock", "unix:no/echo.sock")),
+    "no TOML": (78, DESCRIBED.replace("[[services]]", "[[services]")),
+    "settings": (78, "[plaitd]\numask = '022'\n"),
+}
+FACTORY = ECHO.format(endpoint="config.endpoint").replace("application = ", "def application(config: Config): return ")
+FACTORY = f"from dataclasses import dataclass\n@dataclass\nclass Config:\n    endpoint: str = 'unix:a.sock'\n{FACTORY}"
+#: Configurations of a factory: exit code, plait.toml, options.
+CONFIGURED = {
+    "by nobody": (0, "", ()),
+    "by a file": (0, "[app]\nendpoint = 'unix:echo.sock'\n", ()),
+    "by an option": (0, "", ("--set", "app.endpoint=tcp:0")),
+    "a key misspelt": (78, "[app]\nendpiont = 'unix:echo.sock'\n", ()),
+    "a number": (78, "[app]\nendpoint = 80\n", ()),
+    "an endpoint that is none": (78, "", ("--set", "app.endpoint=tcp:http")),
+}
+
+
 def _keep() -> list[Configuration]:
     kept = []
 
@@ -429,6 +473,15 @@ def _keep() -> list[Configuration]:
     }
     for name, code in names.items():
         keep("named", name, code, arguments=(name,), scene=write_package)
+    for name, (code, text) in DESCRIPTIONS.items():
+        keep("described", name, code, arguments=("-f", "shop.toml"), scene=write_text("shop.toml", text))
+    keep("described", "by its name alone", arguments=("shop.toml",), scene=write_text("shop.toml", DESCRIBED))
+    keep("described", "no such file", 78, arguments=("-f", "shop.toml"))
+    keep("described", "Python", 78, arguments=("-f", "shop.py"))
+    keep("described", "beside -y", 2, options=("-f", "shop.toml"), scene=write_text("shop.toml", DESCRIBED))
+    for name, (code, text, options) in CONFIGURED.items():
+        scene = write_text("plait.toml", text)
+        keep("configured", name, code, source=FACTORY, options=options, scene=scene)
     keep("arguments", "nothing to run", 2, arguments=())
     keep("arguments", "value missing", 2, arguments=("-y",))
     keep("arguments", "no such file", 78, arguments=("-y", "nowhere.py"))

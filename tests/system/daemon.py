@@ -50,6 +50,11 @@ application = Application("shop", [idle])
 _PR_SET_CHILD_SUBREAPER = 36
 
 
+def given(name: str) -> tuple[str, str]:
+    """Return the words that give the file *name* to plaitd."""
+    return ("-f" if name.endswith(".toml") else "-y", name)
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a program ended: its exit code (negative: by that signal), what it wrote, after how many seconds."""
@@ -160,12 +165,12 @@ class Place:
         """Start plaitd in the foreground."""
         with open(self.root / "errors", "wb") as errors:
             how = {"stdout": subprocess.PIPE, "stderr": errors} | how
-            process = self.popen("-n", *options, "-y", name, **how)
+            process = self.popen("-n", *options, *given(name), **how)
         return Foreground(self, process)
 
     def daemonize(self, *options: str, name: str = "shop.py", **how: Any) -> Daemon:
         """Start plaitd as a daemon, which must succeed without a word."""
-        ended = self.run(*options, "-y", name, **how)
+        ended = self.run(*options, *given(name), **how)
         assert (ended.code, ended.output, ended.errors) == (0, "", ""), ended
         return Daemon(self, self.read_pid())
 

@@ -27,7 +27,7 @@ import trustme
 from tests.system.daemon import Daemon, Foreground, Place
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
+NAMES = sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".toml"))
 
 #: How long a client waits for an answer: the machine may be busy.
 PATIENCE = 20.0
@@ -294,6 +294,20 @@ def show_tls_service(stage: Stage) -> None:
         assert ask() != first
 
 
+@shows("described.toml", "asyncio", "uvloop")
+def show_described(stage: Stage) -> None:
+    """What the functions of two other examples do, in an application that no Python describes."""
+    stage.copy("periodic.py", FORGET_AFTER="0.5")
+    stage.copy("echo.py")
+    stage.place.allow("__pycache__")
+    with stage.running("described.toml") as plaitd:
+        assert stage.ask(8107, "one", "two", "one") == ["1", "2", "2"]
+        assert stage.ask(8108, "hello") == ["hello"]
+        plaitd.log_until(r"\[described/sweep#info\] forgot one, two$")
+    with stage.daemon("described.toml"):
+        assert stage.ask(8108, "hello") == ["hello"]
+
+
 # The judge ------------------------------------------------------------------------------------------------------------
 
 
@@ -316,8 +330,11 @@ def test_every_example_is_shown() -> None:
 def test_an_example_says_how_to_try_it(name: str) -> None:
     """Its docstring says what it is in a sentence, and has the command that runs it; it is short enough to be read."""
     text = (EXAMPLES / name).read_text()
-    docstring = ast.get_docstring(ast.parse(text)) or ""
+    if name.endswith(".toml"):
+        docstring = re.sub("^# ?", "", text.partition("\n\n")[0], flags=re.MULTILINE)
+    else:
+        docstring = ast.get_docstring(ast.parse(text)) or ""
 
     assert re.match(r"[A-Z][^\n]+[.:,]\n", docstring)
-    assert f"\n    plaitd -ny {name}\n" in docstring
+    assert f"\n    plaitd -n{'f' if name.endswith('.toml') else 'y'} {name}\n" in docstring
     assert len(text.splitlines()) <= 80
