@@ -27,6 +27,15 @@ A message has three parts: where, what, what to do.
 from __future__ import annotations
 
 
+def sentence(error: object) -> str:
+    """Return what *error* says, on one line: what people typed is in it, and could end the line or steer a terminal."""
+    text = str(error)
+    if text.isprintable():
+        return text
+    signs = (sign if sign.isprintable() else repr(sign)[1:-1] for sign in text.rstrip("\n"))
+    return "".join(signs)
+
+
 class PlaitError(Exception):
     """The root of all errors that plait raises; ``exit_code`` is what ``plaitd`` ends with."""
 

@@ -87,6 +87,7 @@ def keep() -> Iterator[Malformed]:
     lines = [
         "",
         "-n",
+        "-",
         "--",
         "-y",
         "-ny",
@@ -144,7 +145,6 @@ def keep() -> Iterator[Malformed]:
         "-n -y shop.py --env-file nowhere.env": 78,
         "-n -f nowhere.toml": 78,
         "-n -f shop.tap": 78,
-        "-n -": 78,
         "-n nowhere:application": 78,
         "-n shop:nothing": 78,
         "-n shop:": 78,

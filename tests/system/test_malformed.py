@@ -87,8 +87,12 @@ def judge(case: Malformed, folder: Path) -> list[str]:
         faults.append("wrote what steers a terminal")
     if len(started.errors) > LONGEST:
         faults.append(f"said {len(started.errors)} characters")
+    here = os.fspath(folder)
+    lines = [line.replace(f"{here}/start", here) for line in lines]
     said = [
-        line.replace("plait check: ", "plaitd: ").replace("plait check --help", "plaitd --help")
+        line.replace(f"{here}/check", here)
+        .replace("plait check: ", "plaitd: ")
+        .replace("plait check --help", "plaitd --help")
         for line in checked.errors.splitlines()
     ]
     if checked.code != started.code or lines[:1] != said[:1]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from plait.errors import PlaitError, UsageError
+from plait.errors import PlaitError, UsageError, sentence
 from plait.runner.command_line import parse, settings_of, version
 from plait.runner.options import nearest
 from plait.runner.settings import CONFIGURATION, WHAT, Settings
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UsageError(f"{what}: see plait --help")
         return leave(commands[command](rest))
     except PlaitError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {sentence(error)}", file=sys.stderr)
         return leave(error.exit_code)
     except (Interrupted, KeyboardInterrupt) as stop:
         number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
@@ -98,7 +98,7 @@ def check(arguments: Sequence[str]) -> int:
         problems = inspect(settings, application, os.environ)
         print("\n".join(describe(settings, application, will_daemonize(settings, os.environ))))
     for problem in problems:
-        print(f"plait check: {problem}", file=sys.stderr)
+        print(f"plait check: {sentence(problem)}", file=sys.stderr)
     if not problems:
         print("nothing would keep it from starting")
     return problems[0].exit_code if problems else 0

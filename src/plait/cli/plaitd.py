@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str]) -> int:
     # What --help and a slip in the command line need; the rest is loaded behind them.
-    from plait.errors import PlaitError
+    from plait.errors import PlaitError, sentence
     from plait.runner.command_line import parse
     from plait.runner.signals import Interrupted, Signals, leave, name_of
 
@@ -54,7 +54,7 @@ def _main(arguments: Sequence[str]) -> int:
             daemonize = should_daemonize(settings.asked_to_daemonize(), os.environ, os.getpid())
             code = run(settings, signals, daemonize=daemonize)
         except PlaitError as error:
-            print(f"plaitd: {error}", file=sys.stderr)
+            print(f"plaitd: {sentence(error)}", file=sys.stderr)
             code = error.exit_code
         except Interrupted as interrupted:
             print(f"plaitd: stopped by {name_of(interrupted.number)} before anything was started", file=sys.stderr)
@@ -112,7 +112,7 @@ def connects_of(application: Application) -> list[Endpoint]:
 
 def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = False) -> House:
     """Open the logs of a prepared process, as the user that it has become."""
-    from plait.errors import PlaitError
+    from plait.errors import PlaitError, sentence
     from plait.runner.logs import open_logs
     from plait.tree.service import current_path
 
@@ -121,15 +121,15 @@ def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = 
     try:
         logs = open_logs(settings, for_people=for_people, path_of=current_path, descriptor=prepared.take_log())
     except PlaitError as error:
-        prepared.failed(str(error), error.exit_code)
+        prepared.failed(sentence(error), error.exit_code)
         raise
     if prepared.is_daemon:
         logs.capture_streams()
     import logging
 
     log = logging.getLogger("plait")
-    for level, sentence in prepared.notes:
-        log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", sentence)
+    for level, text in prepared.notes:
+        log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
     return House(prepared, logs)
 
 
@@ -151,6 +151,7 @@ class House:
         """Run *application* to its end; return the exit code, or end the process if something still runs."""
         import logging
 
+        from plait.errors import sentence
         from plait.runner.command_line import version
         from plait.runner.runner import Runner
         from plait.runner.signals import end_by, name_of
@@ -174,7 +175,7 @@ class House:
         code = runner.run()
         if not (runner.was_ready or self._prepared.is_daemon or self._logs.is_stream) and code:
             # The log is in a file: whoever waits at the terminal would hear nothing.
-            print(f"plaitd: {runner.why()}", file=sys.stderr)
+            print(f"plaitd: {sentence(runner.why())}", file=sys.stderr)
         by_force = runner.must_end_now()
         problem = self._prepared.close()
         if problem:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
-from plait.errors import CannotCreate, ConfigurationError, PlaitError, UsageError
+from plait.errors import CannotCreate, ConfigurationError, PlaitError, UsageError, sentence
 from plait.process.pidfile import Pidfile
 from plait.sockets import Sockets
 from plait.values import Value, value
@@ -239,8 +239,8 @@ def prepare(
         if sandbox is not None:
             pidfile = prepared.pidfile.path if prepared.pidfile is not None else ""
             sandbox.open_known((*endpoints, *connects), prepared.log_path, pidfile)
-            for sentence in sandbox.close_around():
-                prepared.note("warning", sentence)
+            for text in sandbox.close_around():
+                prepared.note("warning", text)
             sandbox.close()
     except BaseException as error:
         if prepared.is_daemon:
@@ -294,8 +294,8 @@ def _become(prepared: Prepared, settings: ProcessSettings, identity: Identity) -
 
     folders = [] if settings.chroot else find_folders()
     become(identity)
-    for sentence in explain_unreadable(folders, identity.shown):
-        prepared.note("warning", sentence)
+    for text in explain_unreadable(folders, identity.shown):
+        prepared.note("warning", text)
     if identity.effective:
         prepared.note(
             "info", f"{identity.shown}: any code can become uid {os.getuid()} again: prefer it without --euid"
@@ -343,7 +343,7 @@ def _end(prepared: Prepared, error: BaseException) -> NoReturn:
 def _explain(error: BaseException) -> tuple[str, int]:
     """Return what to say about *error*, and the exit code: a sentence if it is ours, else all that is known."""
     if isinstance(error, PlaitError):
-        return str(error), error.exit_code
+        return sentence(error), error.exit_code
     if isinstance(error, SystemExit):
         return f"sys.exit({error.code!r})", error.code if isinstance(error.code, int) else 1
     try:

@@ -19,7 +19,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import ConfigurationError, PlaitError
+from plait.errors import ConfigurationError, PlaitError, sentence
 from plait.events import Event, State, StateChanged
 from plait.runner.signals import STOPPING, Signals, name_of
 from plait.tree.application import Application
@@ -145,7 +145,7 @@ class Runner:
             await tree.open()
         except PlaitError as error:
             self._ended_badly(error)
-            self._starter.failed(str(error), self._exit_code)
+            self._starter.failed(sentence(error), self._exit_code)
             return
         except BaseExceptionGroup as error:
             self._ended_badly(error)
