@@ -88,7 +88,7 @@ def test_help_says_what_there_is(flag: str, capsys: pytest.CaptureFixture[str]) 
     assert main([flag]) == 0
     shown = capsys.readouterr()
     assert shown.out.startswith("usage: plait COMMAND ...\n")
-    assert re.findall(r"^  plait (\w+)  ", shown.out, re.MULTILINE) == ["run", "check", "export"]
+    assert re.findall(r"^  plait (\w+)  ", shown.out, re.MULTILINE) == ["run", "check", "export", "completion"]
     assert all(len(line) <= 80 for line in shown.out.splitlines())
     assert shown.err == ""
 

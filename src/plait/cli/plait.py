@@ -12,25 +12,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plait.errors import PlaitError, UsageError, sentence
-from plait.runner.command_line import parse, settings_of, version
-from plait.runner.options import nearest
+from plait.runner.command_line import COMMANDS, EXPORTS, HELP, parse, settings_of, version
+from plait.runner.options import nearest, split
 from plait.runner.settings import CONFIGURATION, WHAT, Settings
 from plait.runner.signals import Interrupted, Signals, leave, name_of
 
 if TYPE_CHECKING:
     from plait.tree.application import Application
 
-HELP = """\
-usage: plait COMMAND ...
-
-Look after applications.
-
-  plait run     run an application in the foreground, with logs for people
-  plait check   say what would keep an application from starting; start nothing
-  plait export  write an application in another form, such as TOML
-
-  plait COMMAND --help says more; plaitd runs an application as a daemon.
-"""
+USAGE = "plait COMMAND ..."
+DESCRIPTION = "Look after applications."
+END = "plait COMMAND --help says more; plaitd runs an application as a daemon."
 RUN = "plait run [options] (-y FILE | -f FILE | APPLICATION)"
 RUN_DOES = """\
 Run an application in the foreground, while you write it: without a pidfile, and with logs for people, which are
@@ -40,23 +32,32 @@ CHECK_DOES = """\
 Load an application and say what would keep "plaitd", given the same options, from starting it here and now.  Nothing is
 started, bound or written.  Prints the tree, where it listens, and each setting; what is wrong goes to standard error,
 and the exit code is the one that plaitd would end with."""
-
 EXPORT = "plait export FORMAT [options] (-y FILE | -f FILE | APPLICATION)"
 EXPORT_DOES = """\
 Load an application and write it to standard output in another form.  FORMAT is "toml", which "plaitd -f" runs, or what
 an installed package offers.  Nothing is started; what cannot be written is named, with the reason."""
+COMPLETION = "plait completion SHELL"
+COMPLETION_DOES = """\
+Print what teaches SHELL to complete plaitd and plait, with the options of all plugins that are installed here.  For
+bash: eval "$(plait completion bash)"; for zsh: eval "$(plait completion zsh)"; for fish: plait completion fish |
+source.  Put the line into ~/.bashrc, ~/.zshrc (behind compinit), or ~/.config/fish/config.fish."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``plait``; return its exit code."""
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     if command in ("-h", "--help"):
-        print(HELP, end="")
+        print(make_help(), end="")
         return 0
     if command == "--version":
         print(version("plait"))
         return 0
-    commands: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "check": check, "export": export}
+    commands: dict[str, Callable[[Sequence[str]], int]] = {
+        "run": run,
+        "check": check,
+        "export": export,
+        "completion": complete,
+    }
     name = f"plait {command}" if command in commands else "plait"
     try:
         if command not in commands:
@@ -71,6 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
         print(f"{name}: stopped by {name_of(number)} before anything was started", file=sys.stderr)
         return leave(0, number)
+
+
+def make_help() -> str:
+    """Return what ``plait --help`` prints."""
+    from plait.runner.help import row, screen_width
+
+    width = screen_width()
+    rows = [line for name, summary in COMMANDS.items() for line in row(f"plait {name}", summary, width)]
+    return "\n".join([f"usage: {USAGE}", "", DESCRIPTION, "", *rows, "", f"  {END}", ""])
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -115,11 +125,29 @@ def export(arguments: Sequence[str]) -> int:
     if form in ("-h", "--help"):
         form, rest = "", [form]
     settings = parse("plait export", rest, usage=EXPORT, description=EXPORT_DOES)
-    writers = {offered.name: offered.target for offered in scan("plait.exports")}
+    writers = {offered.name: offered.target for offered in scan(EXPORTS)}
     if form not in writers:
         what = f"{form}: no such format{nearest(form, list(writers))}" if form else "no format"
         raise UsageError(f"{what}: give one of {', '.join(sorted(writers))}, then the application")
     print(find(writers[form])(load(settings)), end="")
+    return 0
+
+
+def complete(arguments: Sequence[str]) -> int:
+    """Print what teaches a shell to complete what is typed."""
+    from plait.runner.completion import SHELLS, make_script
+    from plait.runner.help import make_help
+
+    given, words, _ = split("plait completion", HELP, arguments)
+    if given:
+        print(make_help(HELP, COMPLETION, COMPLETION_DOES), end="")
+        return 0
+    wanted = f"give {', '.join(SHELLS)}: see plait completion --help"
+    if len(words) != 1:
+        raise UsageError(f"{words[1]}: no such argument: {wanted}" if words else f"no shell: {wanted}")
+    if words[0] not in SHELLS:
+        raise UsageError(f"{words[0]}: no such shell{nearest(words[0], list(SHELLS))}: {wanted}")
+    print(make_script(words[0]), end="")
     return 0
 
 

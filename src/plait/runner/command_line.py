@@ -12,11 +12,15 @@ from plait.errors import UsageError
 from plait.runner.options import Option, option_fields, read_given, split
 from plait.runner.settings import COMMAND_LINE, FILE, LOOP, Settings, names_plugin
 
+#: What every command line takes, and what each of the two programs does.
+HELP = (Option("help", flags=("-h", "--help"), help="show this, and exit", places=()),)
+VERSION = (Option("version", flags=("--version",), help="show the version, and exit", places=()),)
+
 #: Options that end it at once, and those of twistd that are not here any more, with what to do instead.
 EXTRAS = (
     Option("help_reactors", flags=("--help-reactors",), group=LOOP, help="list the event loops, and exit", places=()),
-    Option("help", flags=("-h", "--help"), help="show this, and exit", places=()),
-    Option("version", flags=("--version",), help="show the version, and exit", places=()),
+    *HELP,
+    *VERSION,
     Option(
         "source",
         flags=("-s", "--source"),
@@ -34,6 +38,17 @@ EXTRAS = (
         dropped="does not trace every call: take --debug, --profile FILE, or kill -USR2 for where every task is",
     ),
 )
+
+#: What plait does, each by its name.
+COMMANDS = {
+    "run": "run an application in the foreground, with logs for people",
+    "check": "say what would keep an application from starting; start nothing",
+    "export": "write an application in another form, such as TOML",
+    "completion": "print what teaches a shell to complete these, with the plugins that are installed here",
+}
+
+#: The entry points of what writes an application in another form.
+EXPORTS = "plait.exports"
 
 #: What twistd calls its options: a prefix that meant one of them there, still does.
 TWISTD = (

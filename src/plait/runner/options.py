@@ -26,10 +26,10 @@ class Option(Value):
 
     *flags* are its spellings, the first of the long ones being its name for people; none is an argument by position.
     Without a *metavar* it takes no value.  *read* makes a value of a text and raises `UsageError` with what was wanted.
-    *choices* and *completes* (``file``, ``folder``, ``user``, ``group``) are what a shell may offer.  *repeats* means
-    that it may be given again, and that its value is a tuple.  *only* are the programs that take it, all if empty.
-    *dropped* is the sentence that answers who gives an option of twistd that plaitd does not have.  *places* are where
-    else than on the command line it may be given: ``env``, ``toml``.
+    *choices* and *completes* (``file``, ``folder``, ``user``, ``group``) are what a shell may offer, of files those of
+    some *patterns* first.  *repeats* means that it may be given again, and that its value is a tuple.  *only* are the
+    programs that take it, all if empty.  *dropped* is the sentence that answers who gives an option of twistd that
+    plaitd does not have.  *places* are where else than on the command line it may be given: ``env``, ``toml``.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Option(Value):
     group: str = ""
     choices: tuple[str, ...] = ()
     completes: str = ""
+    patterns: tuple[str, ...] = ()
     repeats: bool = False
     only: tuple[str, ...] = ()
     dropped: str = ""

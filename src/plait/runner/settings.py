@@ -72,6 +72,7 @@ class Settings(Value):
         *("-y", "--python"),
         metavar="FILE",
         completes="file",
+        patterns=("*.py", "*.tac"),
         group=WHAT,
         help="run a straight Python file that defines the variable `application`",
     )
@@ -80,6 +81,7 @@ class Settings(Value):
         *("-f", "--file"),
         metavar="FILE",
         completes="file",
+        patterns=("*.toml",),
         group=WHAT,
         help="run an application that is described as data, in TOML",
     )
@@ -97,6 +99,7 @@ class Settings(Value):
         "--config",
         metavar="FILE",
         completes="file",
+        patterns=("*.toml",),
         group=CONFIGURATION,
         places=("env",),
         help="read settings from FILE (default: plait.toml, if it is here)",
