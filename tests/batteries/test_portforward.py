@@ -415,43 +415,46 @@ def test_a_long_drain_has_its_time() -> None:
     assert (forward.stop_timeout, application.stop_timeout) == (105.0, 110.0)
 
 
-MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
-    "both": (
-        {"to": there("a:1"), "host": "b"},
-        UsageError,
-        "--to, --host, --dest-port: all say where to: give --to alone",
-    ),
-    "nowhere": (
-        {"dest_port": 0},
-        EndpointError,
-        'endpoint "tcp:localhost:0": port 0 is for listening on any free one: write the port to connect to',
-    ),
-    "datagrams": (
-        {"to": there("udp:a:1")},
-        ConfigurationError,
-        "PortForward portforward: to=udp:a:1: wanted a place for connections: use tcp or unix",
-    ),
-    "limit": (
-        {"limit": 0},
-        ConfigurationError,
-        "PortForward portforward: limit=0: wanted a whole number from 1, or None",
-    ),
-    "idle": (
-        {"idle": 0.0},
-        ConfigurationError,
-        "PortForward portforward: idle=0.0: wanted a number of seconds above 0, or None",
-    ),
-    "drain": (
-        {"drain": -1.0},
-        ConfigurationError,
-        "Listener portforward: drain=-1.0: wanted a number of seconds from 0",
-    ),
+SLIPS: dict[str, tuple[dict[str, Any], str]] = {
+    "both": ({"to": there("a:1"), "host": "b"}, "--to, --host, --dest-port: all say where to: give --to alone"),
+    "datagrams": ({"to": there("udp:a:1")}, "--to udp:a:1: wanted a place for connections: use tcp or unix"),
+    "limit": ({"limit": 0}, "--limit 0: wanted a whole number from 1"),
+    "idle": ({"idle": 0.0}, "--idle 0: wanted a number of seconds above 0"),
+    "drain": ({"drain": -1.0}, "--drain -1: wanted a number of seconds from 0"),
 }
 
 
-@pytest.mark.parametrize(("options", "kind", "words"), MISTAKES.values(), ids=MISTAKES)
-def test_what_cannot_be_is_refused(options: dict[str, Any], kind: type[Exception], words: str) -> None:
-    """Each in its words."""
-    with pytest.raises(kind) as caught:
+@pytest.mark.parametrize(("options", "words"), SLIPS.values(), ids=SLIPS)
+def test_options_that_cannot_be_are_refused(options: dict[str, Any], words: str) -> None:
+    """As the command line spells them."""
+    with pytest.raises(UsageError) as caught:
         portforward(**options)
+    assert str(caught.value) == words
+
+
+def test_a_place_that_cannot_be_is_refused() -> None:
+    """In the words of endpoints."""
+    with pytest.raises(EndpointError) as caught:
+        portforward(dest_port=0)
+    assert str(caught.value) == (
+        'endpoint "tcp:localhost:0": port 0 is for listening on any free one: write the port to connect to'
+    )
+
+
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "datagrams": (
+        {"listen": "udp:1"},
+        "PortForward portforward: listen=udp:1: wanted a place for connections: use tcp or unix",
+    ),
+    "limit": ({"limit": 0}, "PortForward portforward: limit=0: wanted a whole number from 1, or None"),
+    "idle": ({"idle": 0.0}, "PortForward portforward: idle=0.0: wanted a number of seconds above 0, or None"),
+    "drain": ({"drain": -1.0}, "Listener portforward: drain=-1.0: wanted a number of seconds from 0"),
+}
+
+
+@pytest.mark.parametrize(("fields", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_fields_that_cannot_be_are_refused(fields: dict[str, Any], words: str) -> None:
+    """As Python spells them."""
+    with pytest.raises(ConfigurationError) as caught:
+        PortForward(**({"listen": "tcp:1", "to": "tcp:a:1"} | fields))
     assert str(caught.value) == words

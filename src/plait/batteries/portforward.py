@@ -45,6 +45,15 @@ def portforward(
     Both ends are endpoints, so either may be a unix socket or speak TLS: it takes TLS off with
     --listen ssl:443:certKey=FILE:privateKey=FILE, and puts it on with --to tls:HOST:PORT.
     """
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit {limit}: wanted a whole number from 1")
+    if idle is not None and not idle > 0:
+        raise UsageError(f"--idle {idle:g}: wanted a number of seconds above 0")
+    if not drain >= 0:
+        raise UsageError(f"--drain {drain:g}: wanted a number of seconds from 0")
+    for name, endpoint in (("listen", listen), ("to", to)):
+        if endpoint is not None and endpoint.is_datagram:
+            raise UsageError(f"--{name} {endpoint}: wanted a place for connections: use tcp or unix")
     if to is not None and (host, dest_port) != ("localhost", 6665):
         raise UsageError("--to, --host, --dest-port: all say where to: give --to alone")
     forward = PortForward(
@@ -53,9 +62,9 @@ def portforward(
         limit=limit,
         idle=idle,
         drain=drain,
-        stop_timeout=max(drain, 0.0) + _MARGIN,
+        stop_timeout=drain + _MARGIN,
     )
-    return Application("portforward", [forward], stop_timeout=max(drain, 0.0) + 2 * _MARGIN)
+    return Application("portforward", [forward], stop_timeout=drain + 2 * _MARGIN)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
