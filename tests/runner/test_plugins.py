@@ -47,6 +47,7 @@ def test_what_stands_where_in_a_signature() -> None:
         return a, b, c, rest, d, e
 
     assert call(greet, "--d", "x", "A", "2") == ("A", 2, 3, (), "x", "e")
+    assert call(greet, "--d", "x", "A", "2", "3.5") == ("A", 2, 3, (3.5,), "x", "e")
     assert call(greet, "--d", "x", "--c", "4", "--e=", "A", "2", "3", "4.5") == ("A", 2, 4, (3.0, 4.5), "x", "")
     assert Command.of(greet, "greet").usage == "plaitd [options] greet [options] --d TEXT A B [REST ...]"
     assert refused(greet, "--d", "x", "A") == "B: is missing: give B"

@@ -190,9 +190,9 @@ class _Life:
         except* OSError as group:  # the TimeoutError of *limit* is one, too
             why = f"nothing moved for {idle:g} s" if limit.expired() else "; ".join(map(_tell, group.exceptions))
             self.log.debug("broke off: %s", why)
-            client[1].transport.abort()
+            _abort(client[1])
         finally:
-            there[1].transport.abort()  # if it is not closed yet
+            _abort(there[1])  # if it is not closed yet
 
     async def _pump(
         self,
@@ -224,6 +224,13 @@ def _tell(error: BaseException) -> str:
     if isinstance(error, ConnectionError) and error.errno:
         return os.strerror(error.errno)
     return str(getattr(error, "strerror", None) or error)
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    try:
+        writer.transport.abort()
+    except AttributeError:
+        pass  # asyncio forgets that a transport is gone when it was closed with something still to send
 
 
 def _reset_when_closed(connections: list[Any], wanted: bool) -> None:
