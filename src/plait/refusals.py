@@ -98,6 +98,13 @@ def advise_path(endpoint: Endpoint, error: OSError) -> str:
     return "check the path"
 
 
+def explain_loop(endpoint: Endpoint, loop: object) -> str:
+    """Say that the event loop *loop* is not made for *endpoint*, whose kind it has not implemented."""
+    name = type(loop).__module__.partition(".")[0]
+    what = "TLS" if endpoint.tls is not None else f"connections of the kind {endpoint.kind}"
+    return f"{endpoint}: the event loop {name} has no {what}: take --reactor=asyncio"
+
+
 def advise_sharing(endpoint: Endpoint, opened: Sequence[Endpoint]) -> str:
     """Say which endpoint of this very process has what *endpoint* wants, or nothing."""
     for other in opened:

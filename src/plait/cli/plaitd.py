@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
+    from contextlib import AbstractContextManager
 
     from plait.endpoints import Endpoint
     from plait.process.prepare import Prepared
     from plait.runner.logs import Logs, LogSettings
+    from plait.runner.runner import Runner
     from plait.runner.settings import Settings
     from plait.runner.signals import Signals
     from plait.tree.application import Application
+
+    Observer = Callable[[Runner], AbstractContextManager[object]]
 
 USAGE = "plaitd [options] (-y FILE | -f FILE | APPLICATION)"
 DESCRIPTION = "Run an application as a daemon: returns when it is ready, or says why it is not."
@@ -65,19 +69,29 @@ def _main(arguments: Sequence[str]) -> int:
 
 def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bool = False) -> int:
     """Run what *settings* name; the steps are those of the design, in its order."""
+    from plait.errors import PlaitError
     from plait.process.prepare import prepare
     from plait.runner.loader import load
-    from plait.runner.runner import loop_factory
+    from plait.runner.reactors import loop_factory
 
     log_settings = settings.log(is_daemon=daemonize)
-    make_loop = loop_factory(settings.reactor)
+    # What a debugger can see of the loop is asyncio's, and its clock can stand still.
+    make_loop = loop_factory("asyncio" if settings.debug and settings.reactor == "auto" else settings.reactor)
+    around = find_observers(settings)
     process_settings = settings.process(daemonize=daemonize)
     with signals.raised():
         if process_settings.gives_up:
             from plait.process.capabilities import forbid_new_privileges
 
             forbid_new_privileges()  # threads that begin while the application loads are to have it as well
-        application = load(settings)
+        try:
+            application = load(settings)
+        except PlaitError as error:
+            if settings.debug:
+                from plait.runner.debugging import post_mortem
+
+                post_mortem(error)
+            raise
         if process_settings.leaves:
             from plait.runner.preload import preload
 
@@ -92,7 +106,25 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
         ) as prepared,
         open_house(prepared, log_settings, for_people=for_people) as house,
     ):
-        return house.run(application, signals, make_loop, stop_timeout=settings.stop_timeout)
+        if settings.title:
+            house.show_title(settings.title)
+        return house.run(application, signals, make_loop, stop_timeout=settings.stop_timeout, around=around)
+
+
+def find_observers(settings: Settings) -> Sequence[Observer]:
+    """Return what is to be around the loop while it runs."""
+    observers: list[Observer] = []
+    if settings.debug:
+        from plait.runner.debugging import debugging
+
+        observers.append(debugging)
+    if settings.profile or settings.savestats:
+        from plait.runner.profiling import Profiling
+
+        profiling = Profiling(settings.profile, settings.savestats)
+        profiling.preload()
+        observers.append(lambda runner: profiling.run())
+    return observers
 
 
 def open_log(path: str) -> int:
@@ -140,6 +172,16 @@ class House:
         self._prepared = prepared
         self._logs = logs
 
+    def show_title(self, title: str) -> None:
+        """Show *title* as that of the process."""
+        import logging
+
+        from plait.runner.title import set_title
+
+        problem = set_title(title)
+        if problem:
+            logging.getLogger("plait").warning("%s", problem)
+
     def run(
         self,
         application: Application,
@@ -147,6 +189,7 @@ class House:
         make_loop: Callable[[], asyncio.AbstractEventLoop],
         *,
         stop_timeout: float | None = None,
+        around: Sequence[Observer] = (),
     ) -> int:
         """Run *application* to its end; return the exit code, or end the process if something still runs."""
         import logging
@@ -166,6 +209,7 @@ class House:
             stop_timeout=stop_timeout,
             reopen=None if self._logs.is_stream else self._logs.reopen,
             leave=self.close,
+            around=around,
         )
         log.info("%s runs %s", version("plaitd"), application.name, extra={"pid": os.getpid()})
         # All that was loaded stays for good: out of the garbage collector's sight, it costs nothing any more, neither

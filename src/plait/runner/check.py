@@ -25,7 +25,7 @@ from plait.process.pidfile import inspect_pidfile
 from plait.process.prepare import enter, make_sandbox, should_daemonize
 from plait.process.privileges import Identity, acting_as, become, find_identity
 from plait.runner.preload import preload
-from plait.runner.runner import loop_factory
+from plait.runner.reactors import loop_factory
 from plait.runner.sinks import STREAMS, _problem_of
 
 if TYPE_CHECKING:

@@ -12,6 +12,8 @@ from importlib import import_module
 from plait import __path__
 
 PACKAGES = ("", "tree", "services", "process", "runner")
+#: What is loaded before by those who want it, and brings much with it.
+NOT = ("__init__", "__main__", "preload", "debugging")
 
 #: What the standard library itself imports when it is used: tracebacks, names of hosts, files in another encoding, ...
 LATER = (
@@ -25,7 +27,7 @@ def preload() -> None:
     for package in PACKAGES:
         for name in sorted(os.listdir(os.path.join(__path__[0], package))):
             stem, kind = os.path.splitext(name)
-            if kind == ".py" and stem not in ("__init__", "__main__", "preload"):
+            if kind == ".py" and stem not in NOT:
                 try:
                     import_module(".".join(part for part in ("plait", package, stem) if part))
                 except ImportError:

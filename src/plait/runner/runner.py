@@ -14,14 +14,16 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import ConfigurationError, PlaitError, sentence
+from plait.errors import PlaitError, sentence
 from plait.events import Event, State, StateChanged
-from plait.runner.signals import STOPPING, Signals, name_of
+from plait.runner.reactors import loop_factory
+from plait.runner.signals import SHOWING, STOPPING, Signals, name_of
 from plait.tree.application import Application
 from plait.tree.service import speaking_of
 from plait.tree.tree import Tree
@@ -54,23 +56,12 @@ class Starter:
         """Say nothing."""
 
 
-def loop_factory(reactor: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes the event loop that *reactor* names; ``auto`` is uvloop where it is installed."""
-    if reactor in ("auto", "uvloop"):
-        try:
-            import uvloop
-        except ImportError:
-            if reactor == "uvloop":
-                raise ConfigurationError(
-                    "--reactor=uvloop: is not installed here: pip install plait[uvloop], or take asyncio"
-                ) from None
-        else:
-            return uvloop.new_event_loop
-    return asyncio.new_event_loop
-
-
 class Runner:
-    """Runs one application to its end, in the main thread or another."""
+    """
+    Runs one application to its end, in the main thread or another.
+
+    What is *around* the loop while it runs, a profiler or a debugger, is made of the runner when its ``loop`` is there.
+    """
 
     def __init__(
         self,
@@ -83,12 +74,17 @@ class Runner:
         stop_timeout: float | None = None,
         reopen: Callable[[], str | None] | None = None,
         leave: Callable[[], None] | None = None,
+        around: Sequence[Callable[[Runner], AbstractContextManager[object]]] = (),
     ) -> None:
         if stop_timeout is not None:
             application = replace(application, stop_timeout=stop_timeout)
         self.application = application
         self.error: BaseException | None = None
         self.was_ready = False
+        self.forces_end = True  # whether a thread ends the process when a stop takes too long
+        self.loop: asyncio.AbstractEventLoop
+        self._around = around
+        self._told_to_stop = ""
         self._signals = signals
         self._sockets = sockets
         self._starter = starter or Starter()
@@ -103,8 +99,19 @@ class Runner:
     # The run ----------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Run to the end; return the exit code.  Threads or tasks that remain are for `end` to judge."""
-        self._loop = loop = self._make_loop()
+        """Run to the end; return the exit code.  Threads or tasks that remain are for `must_end_now` to judge."""
+        with ExitStack() as around:
+            try:
+                self.loop = self._make_loop()
+                for each in self._around:
+                    around.enter_context(each(self))
+            except PlaitError as error:
+                self._ended_badly(error)
+                self._starter.failed(sentence(error), self._exit_code)
+                return self._exit_code
+            return self._run(self.loop)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> int:
         loop.set_exception_handler(_tell_unhandled)
         try:
             asyncio.set_event_loop(loop)
@@ -127,7 +134,7 @@ class Runner:
             self._tree.stop_soon(f"sys.exit({code!r})", code if isinstance(code, int) else int(code is not None))
 
     async def _main(self) -> None:
-        with self._signals.waking(self._loop):
+        with self._signals.waking(self.loop):
             await self._live()
 
     async def _live(self) -> None:
@@ -140,6 +147,10 @@ class Runner:
             number = self._signals.stops[0]
             tree.reason = f"stopped by {name_of(number)} before it was ready"
             self._starter.failed(tree.reason, 128 + number)
+            return
+        if self._told_to_stop:
+            tree.reason = self._told_to_stop
+            self._starter.failed(tree.reason, 0)
             return
         try:
             await tree.open()
@@ -183,9 +194,18 @@ class Runner:
             return str(self.error)
         return (self._tree.reason if self._tree is not None else "") or "it was asked to stop"
 
+    def stop(self, reason: str) -> None:
+        """Stop in order, also before anything has begun.  May be called at any point of the main thread, or another."""
+        self._told_to_stop = reason
+        if self._tree is not None:
+            self._soon(self._tree.stop_soon, reason)
+
     # Signals ----------------------------------------------------------------------------------------------------
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
+        if number == SHOWING:
+            self._show_stacks(frame)
+            return
         if number not in STOPPING:
             self._soon(self._act_on, number)
             return
@@ -203,7 +223,7 @@ class Runner:
     def _soon(self, function: Callable[..., object], *arguments: object) -> None:
         try:
             # Not in the context of the service whose code the signal met: it has nothing to do with it.
-            self._loop.call_soon_threadsafe(function, *arguments, context=self._variables)
+            self.loop.call_soon_threadsafe(function, *arguments, context=self._variables)
         except RuntimeError:
             pass  # the loop has closed: all has stopped, and there is no log left to open again
 
@@ -217,14 +237,7 @@ class Runner:
             self._tree.hurry()
 
     def _act_on(self, number: int) -> None:
-        import signal
-
-        from plait.tree.stack import where
-
-        if number == signal.SIGUSR2:
-            for task in sorted(asyncio.all_tasks(), key=lambda task: task.get_name()):
-                log.info("task %s: at %s", task.get_name(), where(task))
-        elif self._reopen is None:
+        if self._reopen is None:
             log.info("received %s: there is no log file to open again", name_of(number))
         else:
             problem = self._reopen()
@@ -232,6 +245,23 @@ class Runner:
                 log.error("received %s: %s", name_of(number), problem)
             else:
                 log.info("received %s: opened the log again", name_of(number))
+
+    def _show_stacks(self, frame: FrameType | None) -> None:
+        """Write where everything is to the log: what is seen now, even if the loop is blocked in *frame*."""
+        from plait.runner.stacks import describe_tasks, describe_threads
+
+        stacks = (*describe_tasks(self.loop, frame), *describe_threads(frame))
+
+        def tell() -> None:
+            for stack in stacks:
+                with speaking_of(stack.path):
+                    log.info("%s", stack)
+
+        # In another thread: this one may be interrupted with the lock of the log.
+        try:
+            threading.Thread(target=tell, name="plait-stacks", daemon=True).start()
+        except RuntimeError:
+            self._soon(tell)  # no more threads
 
     # Telling ----------------------------------------------------------------------------------------------------
 
@@ -252,7 +282,7 @@ class Runner:
 
     def _tidy(self) -> None:
         """Cancel what nobody owned, and close the loop unless something still runs in it."""
-        loop = self._loop
+        loop = self.loop
         left = {task for task in asyncio.all_tasks(loop) if not task.done()}
         assert self._tree is not None
         names = {error.path for error in self._tree.left}
@@ -274,7 +304,7 @@ class Runner:
     def _watch_the_end(self) -> None:
         """End the process by force when even its loop hangs: a stop always ends."""
         limit = self.application.stop_timeout
-        if limit is None or self._last_resort is not None:
+        if limit is None or self._last_resort is not None or not self.forces_end:
             return
         if threading.current_thread() is not threading.main_thread():
             return  # a run inside of a program that is not ours to end
@@ -373,4 +403,4 @@ def run(application: Application, *, reactor: str = "auto", stop_timeout: float 
         raise SystemExit(code)
 
 
-__all__ = ["Runner", "Starter", "loop_factory", "run"]
+__all__ = ["Runner", "Starter", "run"]

@@ -5,7 +5,7 @@ What signals mean, from the first line of the program to the last.
 TERM QUIT stop in order; the second hurries; the third ends the process at once
 INT       the same, and the process then ends by SIGINT, so that shells notice
 HUP USR1  open the log file again
-USR2      write where every task is to the log
+USR2      write the stack of every task and every thread to the log
 ========= ====================================================================================
 
 Handlers are Python's own rather than the loop's, so that a third signal ends a process whose loop is blocked.
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import asyncio
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-OTHERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+SHOWING = signal.SIGUSR2
+OTHERS = (signal.SIGHUP, signal.SIGUSR1, SHOWING)
 
 
 class Interrupted(BaseException):
@@ -127,12 +128,12 @@ class Signals:
                 signal.set_wakeup_fd(before, warn_on_full_buffer=False)
                 yield
                 return
-            loop.add_reader(reader, reader.recv, 4096)
+            loop.add_reader(reader.fileno(), reader.recv, 4096)
             try:
                 yield
             finally:
                 signal.set_wakeup_fd(-1)
-                loop.remove_reader(reader)
+                loop.remove_reader(reader.fileno())
 
     def listen(self, act: Callable[[int, FrameType | None], None]) -> None:
         """Call *act* with the number of each signal and the frame it met, in the main thread, between two lines."""

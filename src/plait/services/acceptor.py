@@ -13,10 +13,11 @@ import asyncio
 import errno
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from plait.errors import ConfigurationError
 from plait.events import describe
 from plait.services.crew import Crew, show_address
 from plait.tree.service import Context
@@ -73,6 +74,7 @@ class Acceptor:
         self.handshakes: dict[asyncio.Task[None], socket.socket] = {}
         self.retry: asyncio.TimerHandle | None = None
         self.full_since: float | None = None
+        self._adopt: Callable[[socket.socket], Coroutine[Any, Any, Any]] = self._adopt_as_accepted
 
     async def open(self) -> None:
         """Begin to accept."""
@@ -108,13 +110,13 @@ class Acceptor:
         self.retry = None
         self.is_reading = True
         for each in self.sockets:
-            self.loop.add_reader(each, self._accept, each)
+            self.loop.add_reader(each.fileno(), self._accept, each)
 
     def _stop_reading(self) -> None:
         if self.is_reading:
             self.is_reading = False
             for each in self.sockets:
-                self.loop.remove_reader(each)
+                self.loop.remove_reader(each.fileno())
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(AT_ONCE):
@@ -157,14 +159,28 @@ class Acceptor:
     def _hand_over(self, connection: socket.socket, address: object) -> None:
         # The loop's coroutine makes the transport and then waits, for a pass of the loop, for the protocol to be told.
         # Going these two steps by hand saves a task for each connection, which is the difference to asyncio's server.
-        adoption = self.loop.connect_accepted_socket(self.crew.make_protocol, connection)
+        adoption = self._adopt(connection)
         try:
             told = adoption.send(None)
+        except StopIteration:
+            pass  # a loop that tells the protocol at once
         except Exception as error:
+            if isinstance(error, NotImplementedError) and self._adopt == self._adopt_as_accepted:
+                # rloop has only the other way to make a transport of a connection that is there.
+                self._adopt = self._adopt_as_ours
+                self.crew.keep_protocols()
+                self.loop.call_soon(self._hand_over, connection, address)
+                return
             connection.close()
             self._not_adopted(error, address)
         else:
             told.add_done_callback(partial(self._adopted, adoption, address))
+
+    def _adopt_as_accepted(self, connection: socket.socket) -> Coroutine[Any, Any, Any]:
+        return self.loop.connect_accepted_socket(self.crew.make_protocol, connection)
+
+    def _adopt_as_ours(self, connection: socket.socket) -> Coroutine[Any, Any, Any]:
+        return self.loop.create_connection(self.crew.make_protocol, sock=connection)
 
     def _adopted(self, adoption: Coroutine[Any, Any, Any], address: object, _: asyncio.Future[Any]) -> None:
         try:
@@ -185,6 +201,11 @@ class Acceptor:
             await self.loop.connect_accepted_socket(
                 self.crew.make_protocol, connection, ssl=certificates.context, **self.limits
             )
+        except NotImplementedError:
+            from plait.refusals import explain_loop
+
+            if not self.crew.over.done():
+                self.crew.over.set_exception(ConfigurationError(explain_loop(self.endpoint, self.loop)))
         except OSError as error:
             # Whoever scans the network causes these: they say nothing about the service.
             self.context.log.debug("%s: no TLS handshake: %s", show_address(address), describe(error))

@@ -44,6 +44,9 @@ class Crew:
         """Return the protocol of a connection that is being accepted."""
         raise NotImplementedError
 
+    def keep_protocols(self) -> None:
+        """Make protocols that a transport can keep: not every loop lets it change them."""
+
     def say_goodbye(self) -> None:
         """Ask everybody to finish."""
         raise NotImplementedError

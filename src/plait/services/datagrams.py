@@ -159,13 +159,13 @@ class Mailbox(asyncio.DatagramTransport):
         """Read datagrams."""
         if not self._is_reading and not self._is_closing:
             self._is_reading = True
-            self._loop.add_reader(self._socket, self._read)
+            self._loop.add_reader(self._socket.fileno(), self._read)
 
     def pause_reading(self) -> None:
         """Leave datagrams in the kernel."""
         if self._is_reading:
             self._is_reading = False
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._socket.fileno())
 
     def _read(self) -> None:
         for _ in range(AT_ONCE):
@@ -197,7 +197,7 @@ class Mailbox(asyncio.DatagramTransport):
                 self._socket.sendto(data, addr)
                 return
             except (BlockingIOError, InterruptedError):
-                self._loop.add_writer(self._socket, self._send)
+                self._loop.add_writer(self._socket.fileno(), self._send)
             except OSError as error:
                 self._dropped(addr, error)
                 return
@@ -213,7 +213,7 @@ class Mailbox(asyncio.DatagramTransport):
             except OSError as error:
                 self._dropped(address, error)
             self._waiting.popleft()
-        self._loop.remove_writer(self._socket)
+        self._loop.remove_writer(self._socket.fileno())
         if self._is_closing:
             self._end()
 
@@ -242,5 +242,5 @@ class Mailbox(asyncio.DatagramTransport):
         self.close()
         if self._waiting:
             self._waiting.clear()
-            self._loop.remove_writer(self._socket)
+            self._loop.remove_writer(self._socket.fileno())
             self._end()

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from plait.errors import ConfigurationError
 from plait.events import describe
 from plait.services.protocols import forward
 
@@ -173,4 +174,8 @@ async def _connect(endpoint: Endpoint, line: Line, protocol: asyncio.BaseProtoco
         await line.close(0.0)
         if isinstance(error, TimeoutError) and limit.expired():
             error.args = (f"no answer in {endpoint.timeout:g} s",)
+        if isinstance(error, NotImplementedError):
+            from plait.refusals import explain_loop
+
+            raise ConfigurationError(explain_loop(endpoint, loop)) from None
         raise

@@ -131,6 +131,32 @@ class Protocols(Finishing, asyncio.Protocol):
             self.failed(error, show_peer(transport))
             transport.abort()
 
+    def keep_protocols(self) -> None:
+        """Listen to every connection from its beginning: nothing can step aside."""
+        self.make_protocol = self._make_kept  # type: ignore[method-assign]
+
+    def _make_kept(self) -> asyncio.BaseProtocol:
+        try:
+            protocol = self.handler()
+        except Exception as error:
+            self.failed(error, "a client")
+            raise
+        forwarder = forward(protocol, self._lost)
+
+        def connection_made(transport: Any) -> None:
+            self.open[forwarder] = transport
+            if self.stopped:
+                transport.abort()
+                return
+            try:
+                protocol.connection_made(transport)
+            except Exception as error:
+                self.failed(error, show_peer(transport))
+                transport.abort()
+
+        forwarder.connection_made = connection_made  # type: ignore[method-assign]
+        return forwarder
+
     def _listen_to(self, transport: Any, protocol: Any) -> None:
         forwarder = forward(protocol, self._lost)
         self.open[forwarder] = transport

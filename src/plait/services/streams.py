@@ -94,7 +94,10 @@ class Streams(Crew):
             # and a reset can destroy the answer on its way.
             stream.data_received = stream.ignore
             if not writer.is_closing():
-                writer.transport.set_protocol(stream)  # uvloop remembers the method of before
+                try:
+                    writer.transport.set_protocol(stream)  # uvloop remembers the method of before
+                except NotImplementedError:
+                    pass  # rloop does not, and cannot change it
             reader.feed_eof()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context as Variables
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
@@ -116,6 +117,12 @@ def current() -> Context[Any]:
 def current_path() -> str:
     """Return the path of the service that this code runs for, or an empty string outside of one."""
     context = _current.get(None)
+    return "" if context is None else context.path
+
+
+def path_in(variables: Variables) -> str:
+    """Return the path of the service that runs with these context *variables*, or an empty string."""
+    context = variables.get(_current)
     return "" if context is None else context.path
 
 

@@ -22,33 +22,41 @@ WHERE = "__plait_where__"
 def where(task: asyncio.Task[Any]) -> str:
     """Return ``file:line in function`` of the innermost line of people's code in which *task* waits."""
     found = ""
-    for frame, code, line in _chain(task):
+    for frame, code, line in chain(task)[0]:
         told = frame.f_locals.get(WHERE) if frame is not None else None
         if callable(told):
             return str(told())
-        if not found or not code.co_filename.startswith(_ASYNCIO):
+        if not found or is_ours(code.co_filename):
             found = f"{code.co_filename}:{line} in {code.co_qualname}"
     return found or "an unknown line"
 
 
-def _chain(task: asyncio.Task[Any]) -> list[tuple[FrameType | None, CodeType, int]]:
+def is_ours(file: str) -> bool:
+    """Say whether *file* is not asyncio's own."""
+    return not file.startswith(_ASYNCIO)
+
+
+def chain(task: asyncio.Task[Any]) -> tuple[list[tuple[FrameType | None, CodeType, int]], Any]:
+    """Return the frames in which *task* waits, the outermost first, and what the innermost waits for."""
     waits: Any = task.get_coro()
-    chain: list[tuple[FrameType | None, CodeType, int]] = []
+    last: Any = None
+    found: list[tuple[FrameType | None, CodeType, int]] = []
     while waits is not None:
         if isinstance(waits, asyncio.Task):
             waits = waits.get_coro()
             continue
         frame = getattr(waits, "cr_frame", None) or getattr(waits, "gi_frame", None) or getattr(waits, "ag_frame", None)
         if frame is None:
+            last = waits
             waits = _find_generator(waits)
             if waits is None:
                 break
             continue
-        chain.append((frame, frame.f_code, frame.f_lineno))
+        found.append((frame, frame.f_code, frame.f_lineno))
         waits = (
             getattr(waits, "cr_await", None) or getattr(waits, "gi_yieldfrom", None) or getattr(waits, "ag_await", None)
         )
-    return chain
+    return found, last
 
 
 def _find_generator(waits: Any) -> Any:

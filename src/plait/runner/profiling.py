@@ -1,0 +1,116 @@
+"""
+Where the time of a run goes: cProfile around the loop, and its report.
+
+Only the thread of the loop is measured, from the moment the loop begins to run to its end, however it is stopped.  The
+file is opened before, as the user that rotates the logs, relative to the directory where the process runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+from plait.errors import CannotCreate, UsageError
+from plait.values import Value, value
+
+if TYPE_CHECKING:
+    import cProfile
+
+
+def profiler_name(text: str) -> str:
+    """Read the name of a profiler; there is one, in any case."""
+    name = text.lower()
+    if name == "profile":
+        raise UsageError(f"{text!r}: it would slow a server down a hundredfold: take cprofile, or leave it out")
+    if name != "cprofile":
+        raise UsageError(f"{text!r}: wanted cprofile")
+    return name
+
+
+@value
+class Profiling(Value):
+    """
+    What to write of a run: to which *file*, and whether as *stats*, for the module ``pstats``, or as a text.
+
+    Raises `UsageError` for statistics that are to be saved nowhere.
+    """
+
+    file: str
+    stats: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stats and not self.file:
+            raise UsageError("--savestats: there is no file to save them in: give --profile FILE too")
+
+    def preload(self) -> None:
+        """Load what the report needs: later this may be another user's process."""
+        import cProfile  # noqa: F401
+        import pstats  # noqa: F401
+
+    def refuse(self, rundir: str = ".") -> None:
+        """Raise `CannotCreate` if the file could not be written from *rundir*; nothing is opened or made."""
+        from plait.access import look
+
+        try:
+            look(os.path.join(rundir, self.file), os.W_OK, makes=True)
+        except OSError as error:
+            raise self._cannot(error) from error
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        """Measure what runs inside; write the report when it ends.  Raises `CannotCreate` before, never afterwards."""
+        try:
+            # What an earlier run wrote stays until there is something to put in its place.
+            descriptor = os.open(
+                self.file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666
+            )
+        except OSError as error:
+            raise self._cannot(error) from error
+        import cProfile
+
+        profile = cProfile.Profile()
+        with open(descriptor, "wb") as file:
+            profile.enable()
+            try:
+                yield
+            finally:
+                profile.disable()
+                self._write(profile, file)
+
+    def _write(self, profile: cProfile.Profile, file: BinaryIO) -> None:
+        import io
+        import logging
+
+        try:
+            data = dump(profile) if self.stats else report(profile).encode("utf-8", "backslashreplace")
+            file.seek(0)
+            if file.seekable():
+                file.truncate()
+            file.write(data)
+            file.flush()
+        except (OSError, io.UnsupportedOperation) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            logging.getLogger("plait").error("--profile=%s: the report could not be written (%s)", self.file, why)
+
+    def _cannot(self, error: OSError) -> CannotCreate:
+        return CannotCreate(f"--profile={self.file}: cannot be written ({error.strerror}): give another place")
+
+
+def dump(profile: cProfile.Profile) -> bytes:
+    """Return the statistics as ``pstats.Stats`` reads them from a file."""
+    import marshal
+
+    profile.create_stats()
+    return marshal.dumps(profile.stats)
+
+
+def report(profile: cProfile.Profile) -> str:
+    """Return a text: each function that was called, that which took most time of its own first."""
+    import io
+    import pstats
+
+    text = io.StringIO()
+    pstats.Stats(profile, stream=text).sort_stats("tottime").print_stats()
+    return text.getvalue()
