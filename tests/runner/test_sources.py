@@ -240,7 +240,10 @@ def test_its_spellings_mean_what_they_meant(arguments: str, wanted: dict[str, ob
             "-s x.tas",
             "-s: a pickled application is not run: write it as Python (-y FILE) or as data (-f FILE.toml)",
         ),
-        ("--profiler profile", "--profiler: 'profile': wanted one of cprofile, did you mean cprofile?"),
+        (
+            "--profiler profile",
+            "--profiler: 'profile': costs a server many times what cprofile costs: take that, or leave it out",
+        ),
     ],
 )
 def test_what_is_gone_says_what_to_do_instead(arguments: str, sentence: str) -> None:

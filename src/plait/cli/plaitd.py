@@ -118,7 +118,7 @@ def find_observers(settings: Settings) -> Sequence[Observer]:
         from plait.runner.debugging import debugging
 
         observers.append(debugging)
-    if settings.profile or settings.savestats:
+    if settings.asked_to_profile():
         from plait.runner.profiling import Profiling
 
         profiling = Profiling(settings.profile, settings.savestats)

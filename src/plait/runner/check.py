@@ -80,6 +80,7 @@ def inspect(settings: Settings, application: Application, environ: Mapping[str, 
         yield from rehearse_as_we_are(process, application.endpoints(), passed, place)
         if is_known and not place.is_lost:
             yield from rehearse_as(identity, place)
+            yield from rehearse_profiling(settings)
 
     return problems + run_in_child(rehearse)
 
@@ -93,6 +94,8 @@ def inspect_settings(settings: Settings, environ: Mapping[str, str]) -> list[Pla
         settings.log(is_daemon=will_daemonize(settings, environ))
     with noting(problems):
         loop_factory(settings.reactor)
+    with noting(problems):
+        settings.asked_to_profile()
     return problems
 
 
@@ -193,6 +196,17 @@ def refuse_log(path: str) -> None:
     problem = find_log_problem(path)
     if problem:
         raise CannotCreate(f"{path}: cannot be written ({problem}): give another place with --logfile")
+
+
+def rehearse_profiling(settings: Settings) -> Iterator[PlaitError]:
+    """Yield what would be raised when the loop is about to run."""
+    if settings.profile:
+        from plait.runner.profiling import Profiling
+
+        problems: list[PlaitError] = []
+        with noting(problems):
+            Profiling(settings.profile).refuse()
+        yield from problems
 
 
 def find_log_problem(path: str) -> str:

@@ -172,6 +172,10 @@ class Debugger(pdb.Pdb):
         self.clear_all_breaks()
         self.set_continue()
 
+    def lookupmodule(self, filename: str) -> str | None:
+        """Return the path of the file that a person names: seen from where the process runs, or as pdb finds it."""
+        return os.path.abspath(filename) if os.path.isfile(filename) else super().lookupmodule(filename)
+
     def do_stop(self, arg: str) -> bool | None:
         """stop
 

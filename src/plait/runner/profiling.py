@@ -8,41 +8,24 @@ file is opened before, as the user that rotates the logs, relative to the direct
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from plait.errors import CannotCreate, UsageError
+from plait.errors import CannotCreate
 from plait.values import Value, value
 
 if TYPE_CHECKING:
     import cProfile
 
 
-def profiler_name(text: str) -> str:
-    """Read the name of a profiler; there is one, in any case."""
-    name = text.lower()
-    if name == "profile":
-        raise UsageError(f"{text!r}: it would slow a server down a hundredfold: take cprofile, or leave it out")
-    if name != "cprofile":
-        raise UsageError(f"{text!r}: wanted cprofile")
-    return name
-
-
 @value
 class Profiling(Value):
-    """
-    What to write of a run: to which *file*, and whether as *stats*, for the module ``pstats``, or as a text.
-
-    Raises `UsageError` for statistics that are to be saved nowhere.
-    """
+    """What to write of a run: to which *file*, and whether as *stats*, for the module ``pstats``, or as a text."""
 
     file: str
     stats: bool = False
-
-    def __post_init__(self) -> None:
-        if self.stats and not self.file:
-            raise UsageError("--savestats: there is no file to save them in: give --profile FILE too")
 
     def preload(self) -> None:
         """Load what the report needs: later this may be another user's process."""
@@ -85,8 +68,7 @@ class Profiling(Value):
 
         try:
             data = dump(profile) if self.stats else report(profile).encode("utf-8", "backslashreplace")
-            file.seek(0)
-            if file.seekable():
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 file.truncate()
             file.write(data)
             file.flush()

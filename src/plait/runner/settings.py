@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("auto", "text", "json")
-PROFILERS = ("cprofile",)
 
 #: Whose options these are: a developer's run has no pidfile, no other user, and never leaves the terminal.
 DAEMON = ("plaitd", "plait check")
@@ -49,6 +48,20 @@ RIVALS = (("target", "python", "file"), ("nodaemon", "daemon"), ("logger", "sysl
 def setting(default: Any, *flags: str, **more: Any) -> Any:
     """Declare a setting: its *default*, how it is spelt, and *more* of what `Option` says."""
     return field(default=default, metadata={"flags": flags, **more})
+
+
+def read_title(text: str) -> str:
+    """Read one line of text."""
+    if not text.isprintable():
+        raise UsageError(f"{text!r}: wanted text that can be printed, on one line")
+    return text
+
+
+def read_profiler(text: str) -> str:
+    """Read the name of a profiler; there is one."""
+    if text.lower() == "profile":
+        raise UsageError(f"{text!r}: costs a server many times what cprofile costs: take that, or leave it out")
+    return one_of("cprofile")(text)
 
 
 def read_level(text: str) -> str:
@@ -166,7 +179,12 @@ class Settings(Value):
         help="bound the stop (default: the application's)",
     )
     title: str = setting(
-        "", "--title", metavar="TEXT", group=PROCESS, help="what ps shows (default: the command line as it was typed)"
+        "",
+        "--title",
+        metavar="TEXT",
+        read=read_title,
+        group=PROCESS,
+        help="what ps shows (default: the command line as it was typed)",
     )
     originalname: bool = setting(
         False,
@@ -290,8 +308,8 @@ class Settings(Value):
         "cprofile",
         "--profiler",
         metavar="NAME",
-        read=one_of(*PROFILERS),
-        choices=PROFILERS,
+        read=read_profiler,
+        choices=("cprofile",),
         group=DEBUGGING,
         help="how it is found out: cprofile",
     )
@@ -344,6 +362,12 @@ class Settings(Value):
         # Resolved where it was typed: the process may go elsewhere before the log is opened.
         path = file if file == "-" else os.path.abspath(file)
         return LogSettings(file=path, level=self.log_level[-1] if self.log_level else "info", format=self.log_format)  # type: ignore[arg-type]
+
+    def asked_to_profile(self) -> bool:
+        """Return whether the run is to be profiled."""
+        if self.savestats and not self.profile:
+            raise UsageError("--savestats: there is no file to save them in: give --profile FILE too")
+        return bool(self.profile)
 
     def asked_to_daemonize(self) -> bool | None:
         """Return what was asked for: True, False, or None when nothing was."""

@@ -69,21 +69,23 @@ def describe_tasks(loop: asyncio.AbstractEventLoop, running: FrameType | None = 
     It is called in the thread of the loop, or while the loop waits.  Of the task that runs at that moment the frames
     are those of the thread: *running* is the innermost, if it is not the caller's.
     """
+    innermost = running or sys._getframe(1)
     present = asyncio.current_task(loop)
     tasks = sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())
-    return tuple(_of_task(task, (running or sys._getframe(1)) if task is present else None) for task in tasks)
+    return tuple(_of_task(task, innermost if task is present else None) for task in tasks)
 
 
 def describe_threads(main: FrameType | None = None) -> tuple[Stack, ...]:
     """Return the stack of every Python thread; *main* is the innermost frame of this one, if it is not the caller's."""
     import threading
 
+    innermost = main or sys._getframe(1)
     me = threading.get_ident()
     # Read without the lock of `threading`, which whoever a signal interrupts may hold.
     names = {ident: thread.name for ident, thread in list(threading._active.items())}  # type: ignore[attr-defined]
     stacks = []
     for ident, frame in sys._current_frames().items():
-        lines = _lines_of(main or sys._getframe(1) if ident == me else frame)
+        lines = _lines_of(innermost if ident == me else frame)
         stacks.append(Stack("thread", names.get(ident, str(ident)), "", _innermost(lines), lines))
     return tuple(sorted(stacks, key=lambda stack: stack.name))
 

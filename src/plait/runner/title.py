@@ -4,18 +4,9 @@ The title of the process: what ps and top show in place of the command line.
 
 from __future__ import annotations
 
-from plait.errors import UsageError
-
 #: Where Linux keeps the short name of a process, and how many bytes of one it takes.
 SHORT_NAME = "/proc/self/comm"
 LONGEST = 15
-
-
-def read_title(text: str) -> str:
-    """Read a title: one line of text."""
-    if not text.isprintable():
-        raise UsageError(f"{text!r}: wanted text that can be printed, on one line")
-    return text
 
 
 def set_title(text: str) -> str:
