@@ -217,8 +217,9 @@ class House:
         gc.freeze()
         gc.enable()
         code = runner.run()
-        if not (runner.was_ready or self._prepared.is_daemon or self._logs.is_stream) and code:
-            # The log is in a file: whoever waits at the terminal would hear nothing.
+        heard = runner.was_ready or (self._logs.is_stream and runner.has_begun)
+        if code and not (heard or self._prepared.is_daemon):
+            # The log is in a file, or it is about the command line: whoever waits at the terminal is to hear it.
             print(f"plaitd: {sentence(runner.why())}", file=sys.stderr)
         by_force = runner.must_end_now()
         problem = self._prepared.close()

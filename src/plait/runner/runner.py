@@ -80,6 +80,7 @@ class Runner:
             application = replace(application, stop_timeout=stop_timeout)
         self.application = application
         self.error: BaseException | None = None
+        self.has_begun = False  # whether there was a loop, and the tree was to be opened in it
         self.was_ready = False
         self.forces_end = True  # whether a thread ends the process when a stop takes too long
         self.loop: asyncio.AbstractEventLoop
@@ -112,6 +113,7 @@ class Runner:
             return self._run(self.loop)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> int:
+        self.has_begun = True
         loop.set_exception_handler(_tell_unhandled)
         try:
             asyncio.set_event_loop(loop)
