@@ -88,7 +88,7 @@ def _find(name: str) -> Factory:
         try:
             module = import_module(name)
         except ModuleNotFoundError as error:
-            if error.name != name:
+            if error.name not in (name, None):
                 raise _broken(name, error) from error
             raise ConfigurationError(f"is not installed here: pip install plait[{name}], or take asyncio") from None
         except Exception as error:
