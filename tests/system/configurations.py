@@ -92,7 +92,9 @@ def write_pair(folder: Path) -> None:
 def shadow(folder: Path, module: str) -> None:
     """Make *module* look as though it was not installed."""
     (folder / "shadow").mkdir()
-    (folder / "shadow" / f"{module}.py").write_text(f"raise ModuleNotFoundError('No module named {module}', name='{module}')")
+    (folder / "shadow" / f"{module}.py").write_text(
+        f"raise ModuleNotFoundError('No module named {module}', name='{module}')"
+    )
 
 
 def write_package(folder: Path) -> None:

@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from plait.errors import sentence
+
 if TYPE_CHECKING:
     from plait.runner.runner import Runner
     from plait.tree.application import Application
@@ -71,7 +73,7 @@ def post_mortem(error: BaseException) -> None:
     if cause is None or cause.__traceback__ is None or isinstance(cause, SyntaxError):
         return  # there is no line that ran
     debugger = Debugger(Session(None))
-    debugger.message(f"{error}\n  q         leave it")
+    debugger.message(f"{sentence(error)}\n  q         leave it")
     debugger.reset()
     debugger.interaction(None, cause.__traceback__)
 

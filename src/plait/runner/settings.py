@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("auto", "text", "json")
+PROFILERS = ("cprofile",)
 
 #: Whose options these are: a developer's run has no pidfile, no other user, and never leaves the terminal.
 DAEMON = ("plaitd", "plait check")
@@ -61,7 +62,7 @@ def read_profiler(text: str) -> str:
     """Read the name of a profiler; there is one."""
     if text.lower() == "profile":
         raise UsageError(f"{text!r}: costs a server many times what cprofile costs: take that, or leave it out")
-    return one_of("cprofile")(text)
+    return one_of(*PROFILERS)(text)
 
 
 def read_level(text: str) -> str:
@@ -309,7 +310,7 @@ class Settings(Value):
         "--profiler",
         metavar="NAME",
         read=read_profiler,
-        choices=("cprofile",),
+        choices=PROFILERS,
         group=DEBUGGING,
         help="how it is found out: cprofile",
     )
