@@ -9,6 +9,8 @@ from pathlib import Path
 from signal import SIGINT
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from plait import (
     Application,
@@ -266,9 +268,9 @@ def test_settings_name_the_file(folder: Path) -> None:
     (folder / "data_shop.py").rename(folder / "sub" / "data_shop.py")
     (folder / "sub" / "a.toml").write_text('services = ["data_shop:pool"]')
 
-    for settings in (Settings(file="sub/a.toml"), Settings(target="sub/a.toml")):
+    for named in (Settings(file="sub/a.toml"), Settings(target="sub/a.toml")):
         with pytest.raises(ConfigurationError, match="there is no module 'data_shop' here"):
-            load(settings)
+            load(named)
     assert len(load(Settings(file="sub/a.toml", import_folder=True))) == 1
 
 
@@ -447,6 +449,32 @@ def test_a_mistake_is_told_with_its_place(text: str, words: str) -> None:
     found = refused(text)
 
     assert found == words.removeprefix(": ") or (found.startswith(words) and words[-1] in "( ")
+
+
+ANY = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.dates() | st.text(max_size=4) | st.sampled_from(["a:b", "none"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = "name endpoint handler every function command limit backoff stop_timeout services signal arguments expression"
+TYPES = [*KINDS.split(", "), "data_shop:Site", "data_shop:Both", "Service", "json:loads", "builtins:type", "abc:ABC"]
+A_TABLE = st.fixed_dictionaries(
+    {"type": st.sampled_from(TYPES) | st.text(max_size=3)}, optional=dict.fromkeys(FIELDS.split(), ANY)
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.fixed_dictionaries({}, optional={"name": ANY, "limit": ANY, "services": st.lists(A_TABLE | ANY, max_size=2)}))
+def test_whatever_is_described_is_an_application_or_refused_in_one_line(data: dict[str, object]) -> None:
+    """No other error comes of it, and the sentence begins with the file."""
+    said = "shop.toml: "
+    try:
+        assert isinstance(from_data(data, "shop.toml"), Application)
+    except ConfigurationError as error:
+        said = str(error)
+
+    assert said.startswith("shop.toml: ")
+    assert said.isprintable()
 
 
 FILES: list[tuple[str, bytes | None, str]] = [

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType, Optional, TypeVar
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from plait import Backoff, ConfigurationError, Endpoint, EndpointError, Limit
 from plait.runner.typed import Place, Text, describe_kind, gather, kinds_of, read_data, read_text, repeats
@@ -273,6 +275,10 @@ WRONG_TABLES: list[tuple[dict[str, Any], str]] = [
         {"host": "h", "strange": 1},
         "plait.toml: app.strange: its annotation Fraction | None is not known at run time: import it there",
     ),
+    (
+        {"host": "h", "mode": Text("sfae")},
+        'plait.toml: app.mode: "sfae": wanted one of fast, safe, did you mean safe?',
+    ),
     ({"host": "h", "port": Text("http")}, '--set app.port: "http": wanted a whole number'),
     ({"host": "h", "tags": Text('["a", 2]')}, "plait.toml: app.tags[1]: 2 is a whole number: wanted a text"),
 ]
@@ -291,6 +297,39 @@ def test_an_error_keeps_its_class() -> None:
     """What an endpoint refuses is an EndpointError also with its place."""
     with pytest.raises(EndpointError):
         read_data(Endpoint, "tcp:x", "shop.toml: a")
+
+
+ANY_DATA = st.recursive(
+    st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["none", "json:x"])
+    | st.dates(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.just("host"), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+ANY_TEXT = st.text() | st.sampled_from(["[1]", "[[", "{a = 1}", "{", "1e999", "-0", "9999-99-99", "none", "json:x"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([kind for kind, *_ in TEXTS + DATA] + [Shop]), ANY_TEXT, ANY_DATA)
+def test_whatever_is_given_is_a_value_or_refused_in_one_line(kind: Any, text: str, data: Any) -> None:
+    """No other error comes of it, and nothing that would break a line of the terminal or of a log."""
+    for read in (
+        lambda: read_text(kind, text, "--x"),
+        lambda: gather(kind, [text, text], "--x"),
+        lambda: read_data(kind, Text(text), "x"),
+        lambda: read_data(kind, data, "x"),
+    ):
+        said = ""
+        try:
+            read()
+        except ConfigurationError as error:
+            said = str(error)
+        assert said.isprintable()
 
 
 DESCRIPTIONS: list[tuple[Any, str, bool]] = [
@@ -325,6 +364,9 @@ def test_values_given_one_by_one_are_gathered() -> None:
     assert gather(tuple[int, ...] | None, ["1", "[2, 3]", "4"]) == (1, 2, 3, 4)
     assert gather(dict[str, int], ["a=1", "b=2"]) == {"a": 1, "b": 2}
     assert gather(int, ["1", "2"]) == 2
+    assert gather(list[int] | None, ["none"]) is None
+    with pytest.raises(ConfigurationError, match=r'^--x\[0\]: "none": wanted a whole number$'):
+        gather(list[int] | None, ["1", "none"], "--x")
 
 
 def test_the_kinds_of_a_function_are_found() -> None:

@@ -31,7 +31,7 @@ from plait.runner.kinds import (
     reader_in,
     values_of,
 )
-from plait.runner.places import Place, Text, did_you_mean, place_of, refuse, show, tell
+from plait.runner.places import Place, Text, did_you_mean, place_of, refuse, sentence, show, tell, wrong
 
 #: Reads a value of a kind that this module does not know, such as a service; None is "not mine either".
 Other = Callable[[Any], "Callable[[Any, Place], Any] | None"]
@@ -52,17 +52,17 @@ def read_data(kind: Any, data: Any, where: Place | str = "", other: Other | None
         return read_text(kind, data, place)
     if (reader := reader_in(kind)) is not None:
         if not any(takes(member, data) for member in members_of(kind)):
-            raise refuse(str(place), tell(data), ask_for(kind))
+            raise refuse(place, tell(data), ask_for(kind))
         return call(reader, data, place)
     if len(members_of(kind)) > 1:
         return _read_data_of_any(kind, data, place, other)
     bare, origin = peel(kind), origin_of(kind)
     if isinstance(bare, Unresolved):
-        raise ConfigurationError(f"{place}: its annotation {bare.text} is not known at run time: import it there")
+        raise wrong(place, f"its annotation {bare.text} is not known at run time: import it there")
     if other is not None and (own := other(bare)) is not None:
         return own(data, place)
     if not takes(kind, data):
-        raise refuse(str(place), tell(data), ask_for(kind))
+        raise refuse(place, tell(data), ask_for(kind))
     if origin in SEQUENCES:
         return _read_list(kind, data, place, other)
     if origin in MAPPINGS:
@@ -85,7 +85,7 @@ def _read_scalar(kind: Any, bare: Any, data: Any, place: Place) -> Any:
         try:
             return float(data)
         except OverflowError:
-            raise refuse(str(place), show(data), "a number below 1e308") from None
+            raise refuse(place, show(data), "a number below 1e308") from None
     if bare is datetime.timedelta:
         return read_seconds(data, place)
     if is_callable_kind(kind):
@@ -139,7 +139,7 @@ def _read_data_of_any(kind: Any, data: Any, place: Place, other: Other | None) -
     """Read *data* as the first member of a union that takes it: one whose shape it has, any text last."""
     fitting = [member for member in values_of(kind) if takes(member, data) or (other and other(peel(member)))]
     if not fitting:
-        raise refuse(str(place), tell(data), ask_for(kind))
+        raise refuse(place, tell(data), ask_for(kind))
     for member in fitting[:-1]:
         try:
             return read_data(member, data, place, other)
@@ -155,7 +155,7 @@ def _read_list(kind: Any, data: Sequence[Any], place: Place, other: Other | None
     if origin is not tuple or (len(items) == 2 and items[1] is Ellipsis) or peel(kind) is tuple:
         items = (items[0],) * len(data)
     elif len(items) != len(data):
-        raise refuse(str(place), f"has {len(data)} items", ask_for(kind))
+        raise refuse(place, f"has {len(data)} items", ask_for(kind))
     read = [
         read_data(item, each, place.at(number), other)
         for number, (item, each) in enumerate(zip(items, data, strict=True))
@@ -163,12 +163,12 @@ def _read_list(kind: Any, data: Sequence[Any], place: Place, other: Other | None
     try:
         return SEQUENCES[origin](read)
     except TypeError:
-        raise refuse(str(place), "has an item twice or one that cannot be in a set", "plain values") from None
+        raise refuse(place, "has an item twice or one that cannot be in a set", "plain values") from None
 
 
 def _read_path(bare: Any, text: str, place: Place) -> Any:
     if not text or "\0" in text:
-        raise refuse(str(place), show(text), "a path")
+        raise refuse(place, show(text), "a path")
     cls = bare if isinstance(bare, type) and issubclass(bare, Path) else Path
     return cls(text)
 
@@ -177,7 +177,7 @@ def read_seconds(number: float, place: Place) -> datetime.timedelta:
     try:
         return datetime.timedelta(seconds=number)
     except (OverflowError, ValueError):
-        raise refuse(str(place), show(number), "a number of seconds") from None
+        raise refuse(place, show(number), "a number of seconds") from None
 
 
 def _find(kind: Any, text: str, place: Place) -> Any:
@@ -192,7 +192,7 @@ def _find(kind: Any, text: str, place: Place) -> Any:
 
 
 def _no_choice(place: Place, data: Any, choices: list[str]) -> ConfigurationError:
-    return refuse(str(place), show(data), f"one of {', '.join(choices)}{did_you_mean(data, choices)}")
+    return refuse(place, show(data), f"one of {', '.join(choices)}{did_you_mean(data, choices)}")
 
 
 def call(reader: Callable[[Any], Any], data: Any, place: Place) -> Any:
@@ -200,9 +200,9 @@ def call(reader: Callable[[Any], Any], data: Any, place: Place) -> Any:
     try:
         return reader(data)
     except ConfigurationError as error:
-        raise type(error)(": ".join(part for part in (str(place), str(error)) if part)) from error
+        raise type(error)(sentence(place, error)) from error
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(": ".join(part for part in (str(place), f"{show(data)}: {error}") if part)) from error
+        raise ConfigurationError(sentence(place, show(data), error)) from error
 
 
 # Dataclasses --------------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def check_missing(cls: Any, given: Mapping[str, Any], place: Place) -> None:
     """Raise `ConfigurationError` if *given* lacks a field of *cls* that has no default."""
     for item in dataclasses.fields(cls):
         if item.init and item.name not in given and _is_required(item):
-            raise ConfigurationError(f"{place}: {item.name} is missing: give {ask_for(kinds_of(cls)[item.name])}")
+            raise wrong(place, f"{item.name} is missing: give {ask_for(kinds_of(cls)[item.name])}")
 
 
 def build(cls: Callable[..., Any], given: Mapping[str, Any], place: Place) -> Any:
@@ -227,9 +227,9 @@ def build(cls: Callable[..., Any], given: Mapping[str, Any], place: Place) -> An
     try:
         return cls(**given)
     except ConfigurationError as error:
-        raise type(error)(f"{place}: {error}") from error
+        raise type(error)(sentence(place, error)) from error
     except Exception as error:
-        raise ConfigurationError(f"{place}: {error or type(error).__name__}: correct it") from error
+        raise ConfigurationError(sentence(place, str(error) or type(error).__name__, "correct it")) from error
 
 
 def read_fields(
@@ -249,9 +249,10 @@ def read_fields(
         if name not in names:
             known = [*more, *(name for name in names if name not in hidden)]
             near = did_you_mean(key, known) or f": it has {', '.join(known) or 'no fields'}"
-            raise ConfigurationError(f"{place.at(key)}: {cls.__name__} has no field {show(key).strip(chr(34))}{near}")
+            name = show(key).strip('"')
+            raise wrong(place.at(key), f"{cls.__name__} has no field {name}{near}")
         if name in read:
-            raise ConfigurationError(f"{place.at(key)}: is there twice: write {name} once")
+            raise wrong(place.at(key), f"is there twice: write {name} once")
         read[name] = read_data(kinds[name], data, place.at(key), other)
     return read
 

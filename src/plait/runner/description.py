@@ -16,7 +16,7 @@ from plait.errors import ConfigurationError
 from plait.runner.data import build, call, check_missing, read_data, read_fields
 from plait.runner.kinds import origin_of
 from plait.runner.names import find, show_type
-from plait.runner.places import Place, did_you_mean, refuse, show, tell
+from plait.runner.places import Place, did_you_mean, refuse, show, tell, wrong
 from plait.tree.application import Application, Group
 from plait.tree.service import Service, service
 
@@ -63,7 +63,7 @@ def read_toml(content: bytes, path: str) -> dict[str, Any]:
         words = str(error)
         if found := re.search(r" \(at line (\d+), column \d+\)$", words):
             words, place = words[: found.start()], f"{path}:{found[1]}"
-        raise ConfigurationError(f"{place}: {words}: correct the file") from None
+        raise wrong(place, f"{words}: correct the file") from None
 
 
 def from_data(data: Mapping[str, Any], where: str = "") -> Application:
@@ -80,7 +80,7 @@ def from_data(data: Mapping[str, Any], where: str = "") -> Application:
     if "type" in data:
         cls = find_type(data["type"], place.at("type"))
         if not issubclass(cls, Application):
-            raise refuse(str(place.at("type")), show(data["type"]), "an Application, or nothing")
+            raise refuse(place.at("type"), show(data["type"]), "an Application, or nothing")
     made = make_service(cls, {key: item for key, item in data.items() if key != "type"}, place)
     assert isinstance(made, Application)
     return made
@@ -91,15 +91,15 @@ def read_service(data: Any, place: Place) -> Service[Any]:
     if isinstance(data, str):
         return use(data, {}, place)
     if not isinstance(data, Mapping):
-        raise refuse(str(place), tell(data), A_SERVICE)
+        raise refuse(place, tell(data), A_SERVICE)
     rest = {key: item for key, item in data.items() if key not in ("type", "use")}
     if "use" in data and "type" in data:
-        raise ConfigurationError(f"{place}: has a type, and use as well: leave one of them out")
+        raise wrong(place, "has a type, and use as well: leave one of them out")
     if "use" in data:
         return use(read_data(str, data["use"], place.at("use")), rest, place)
     if "type" not in data:
         near = next((f": {key} is nearly one" for key in rest if did_you_mean(key, ("type", "use"))), "")
-        raise ConfigurationError(f'{place}: has no type{near}: give type = "Listener" or such, or use = "module:name"')
+        raise wrong(place, f'has no type{near}: give type = "Listener" or such, or use = "module:name"')
     return make_service(find_type(data["type"], place.at("type")), rest, place)
 
 
@@ -115,7 +115,7 @@ def read_service_fields(cls: type[Service[Any]], table: Mapping[str, Any], place
     if not issubclass(cls, Group):
         return read_fields(cls, table, place, read_inner, ("type",))
     if "children" in table:
-        raise ConfigurationError(f"{place.at('children')}: the children of a group are its services: write services")
+        raise wrong(place.at("children"), "the children of a group are its services: write services")
     rest = {key: item for key, item in table.items() if key != "services"}
     given = read_fields(cls, rest, place, read_inner, ("services", "type"), ("children",))
     if "services" in table:
@@ -126,7 +126,7 @@ def read_service_fields(cls: type[Service[Any]], table: Mapping[str, Any], place
 def read_services(data: Any, place: Place) -> tuple[Service[Any], ...]:
     """Return the services in a list; each is called by its name, or where it has none by its number, from 0."""
     if not isinstance(data, list | tuple):
-        raise refuse(str(place), tell(data), f"a list of services, each {A_SERVICE}")
+        raise refuse(place, tell(data), f"a list of services, each {A_SERVICE}")
     found = []
     for number, item in enumerate(data):
         name = item.get("name") if isinstance(item, Mapping) else None
@@ -143,7 +143,7 @@ def read_inner(kind: Any) -> Callable[[Any, Place], Any] | None:
     def read(data: Any, place: Place) -> Service[Any]:
         found = read_service(data, place)
         if not isinstance(found, wanted):
-            raise refuse(str(place), f"is {show_type(found)}", f"a {wanted.__name__}")
+            raise refuse(place, f"is {show_type(found)}", f"a {wanted.__name__}")
         return found
 
     return read
@@ -154,20 +154,18 @@ def find_type(text: Any, place: Place) -> type[Service[Any]]:
     import plait
 
     if not isinstance(text, str):
-        raise refuse(str(place), tell(text), 'the kind of a service, such as "Listener"')
+        raise refuse(place, tell(text), 'the kind of a service, such as "Listener"')
     if ":" in text:
         found = call(lambda target: find(target, "shop.web:Site"), text, place)
     elif text in plait.__all__:
         found = getattr(plait, text)
     else:
         near = did_you_mean(text, kinds_of_services())
-        raise ConfigurationError(
-            f"{place}: there is no service {show(text)}{near or ': there are ' + ', '.join(kinds_of_services())}"
-        )
+        raise wrong(place, f"there is no service {show(text)}{near or ': there are ' + ', '.join(kinds_of_services())}")
     if not (isinstance(found, type) and issubclass(found, Service) and found is not Service):
-        raise refuse(str(place), f"{show(text)} is no kind of service", f"one of {', '.join(kinds_of_services())}")
+        raise refuse(place, f"{show(text)} is no kind of service", f"one of {', '.join(kinds_of_services())}")
     if "__dataclass_fields__" not in vars(found) and inspect.get_annotations(found):
-        raise ConfigurationError(f"{place}: {text} is no dataclass: decorate it with @dataclass(frozen=True)")
+        raise wrong(place, f"{text} is no dataclass: decorate it with @dataclass(frozen=True)")
     return found
 
 
@@ -189,6 +187,6 @@ def use(target: str, changes: Mapping[str, Any], place: Place) -> Service[Any]:
     if inspect.iscoroutinefunction(found):
         found = service(found)
     if not isinstance(found, Service):
-        raise refuse(str(place), f"{target} is {show_type(found)}", "a service, such as @service makes of a function")
+        raise refuse(place, f"{target} is {show_type(found)}", "a service, such as @service makes of a function")
     given = read_service_fields(type(found), changes, place)
     return build(lambda **fields: replace(found, **fields), given, place) if given else found

@@ -89,12 +89,10 @@ def find_dataclass(factory: Callable[..., Any], parameter: inspect.Parameter, wh
 def refuse_unused(where: str, app: AppTable) -> None:
     """Raise `ConfigurationError` if there is a configuration, and *where* nobody wants it."""
     if app.data:
-        from plait.runner.typed import Place
+        from plait.runner.places import Place, wrong
 
         place = Place(app.source, "app", app.origins).at(next(iter(app.data)))
-        raise ConfigurationError(
-            f"{place}: {where} takes no configuration: take it out, or make a function of one dataclass"
-        )
+        raise wrong(place, f"{where} takes no configuration: take it out, or make a function of one dataclass")
 
 
 def _kind_of(factory: Callable[..., Any], parameter: inspect.Parameter) -> Any:

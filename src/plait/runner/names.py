@@ -19,8 +19,9 @@ def find(target: str, example: str = "shop:application") -> Any:
     What lies in the present folder can be named.  Raises `ConfigurationError`; *example* is what it shows.
     """
     module_name, _, attribute = target.partition(":")
+    target = printable(target)
     if module_name.endswith(".py") or "/" in module_name:
-        raise ConfigurationError(f"{target}: wanted module:attribute: for a file give -y {module_name}")
+        raise ConfigurationError(f"{target}: wanted module:attribute: for a file give -y {printable(module_name)}")
     if not all(part.isidentifier() for part in f"{module_name}.{attribute}".split(".")):
         raise ConfigurationError(f"{target}: wanted module:attribute, such as {example}")
     if "" not in sys.path and os.getcwd() not in sys.path:
@@ -95,3 +96,8 @@ def show_type(found: object) -> str:
     """Return ``a str``, ``an int``: what *found* is."""
     name = type(found).__name__
     return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
+
+
+def printable(text: str) -> str:
+    """Return *text* on one line, whatever is in it: a sentence goes to terminals and to logs."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

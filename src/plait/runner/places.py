@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plait.errors import ConfigurationError
+from plait.runner.names import printable
 from plait.values import Value, value
 
 #: What a value in TOML is called.
@@ -70,7 +71,7 @@ def show(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in value)
+        shown = printable(value)
         return f'"{shown}"' if len(shown) <= 60 else f'"{shown[:57]}..."'
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
@@ -89,9 +90,19 @@ def tell(data: Any) -> str:
     return show(data)
 
 
-def refuse(where: str, what: str, wanted: str) -> ConfigurationError:
+def refuse(where: Place | str, what: str, wanted: str) -> ConfigurationError:
     """Return the error: *where* it was met (may be empty), *what* it is, what is *wanted* instead."""
-    return ConfigurationError(": ".join(part for part in (where, what, f"wanted {wanted}") if part))
+    return ConfigurationError(sentence(where, what, f"wanted {wanted}"))
+
+
+def wrong(where: Place | str, words: str) -> ConfigurationError:
+    """Return the error: *where* it was met (may be empty), and the *words* about it."""
+    return ConfigurationError(sentence(where, words))
+
+
+def sentence(*parts: object) -> str:
+    """Return the *parts* that say something, with colons between them, on one line whatever is in them."""
+    return printable(": ".join(text for part in parts if (text := str(part))))
 
 
 def did_you_mean(given: Any, known: Sequence[str]) -> str:

@@ -55,18 +55,18 @@ def read_text(kind: Any, text: str, where: Place | str = "") -> Any:
     ``{a = 1}`` or one ``key=value``; a dataclass is a table.  Where None is allowed, ``none`` means it, unless it is a
     text of its own.
     """
-    place = place_of(where)
+    place, text = place_of(where), str(text)  # a `Text` would be sent back here
     if (reader := reader_in(kind)) is not None:
         return call(reader, text, place)
     if len(members_of(kind)) > 1:
         return _read_text_of_any(kind, text, place)
     bare, origin = peel(kind), origin_of(kind)
     if bare is str:
-        return str(text)
+        return text
     if bare is bool:
         if text.lower() in ("true", "yes", "on", "1", "false", "no", "off", "0"):
             return text.lower() in ("true", "yes", "on", "1")
-        raise refuse(str(place), show(text), ask_for(kind))
+        raise refuse(place, show(text), ask_for(kind))
     if bare in (int, float):
         return _read_number(bare, text, place)
     if bare is type(None) and text.lower() == "none":
@@ -77,7 +77,7 @@ def read_text(kind: Any, text: str, where: Place | str = "") -> Any:
         try:
             return bare.fromisoformat(text)
         except ValueError:
-            raise refuse(str(place), show(text), ask_for(kind)) from None
+            raise refuse(place, show(text), ask_for(kind)) from None
     if get_origin(bare) is Literal:
         for choice in get_args(bare):
             if text == str(choice) or (choice is None and text == "none"):
@@ -88,17 +88,17 @@ def read_text(kind: Any, text: str, where: Place | str = "") -> Any:
     if bare is Any:
         found = _read_toml(text)
         return text if found is None else found
-    return read_data(kind, str(text), place)
+    return read_data(kind, text, place)
 
 
 def gather(kind: Any, texts: Sequence[str], where: Place | str = "") -> Any:
     """Return the value of *kind* that an option given once for each of *texts* has; see `repeats`."""
-    if not repeats(kind):
+    if not repeats(kind) or len(texts) == 1:
         return read_text(kind, texts[-1], where)
-    read = [read_text(kind, text, where) for text in texts]
+    whole = main_kind(kind)
+    read = [read_text(whole, text, where) for text in texts]
     if isinstance(read[0], Mapping):
         return {key: item for each in read for key, item in each.items()}
-    whole = next(member for member in members_of(kind) if repeats(member))
     return SEQUENCES[origin_of(whole)]([item for each in read for item in each])
 
 
@@ -113,7 +113,7 @@ def _read_text_of_any(kind: Any, text: str, place: Place) -> Any:
     real = main_kind(kind)
     if is_record(real) or repeats(real) or is_callable_kind(real):
         raise refusal  # of one kind, its own words say most
-    raise refuse(str(place), show(text), ask_for(kind))
+    raise refuse(place, show(text), ask_for(kind))
 
 
 def _read_number(kind: Any, text: str, place: Place) -> Any:
@@ -125,7 +125,7 @@ def _read_number(kind: Any, text: str, place: Place) -> Any:
                 return number
     except ValueError:
         pass
-    raise refuse(str(place), show(text), ask_for(kind))
+    raise refuse(place, show(text), ask_for(kind))
 
 
 def _read_composed(kind: Any, text: str, place: Place) -> Any:
@@ -134,17 +134,17 @@ def _read_composed(kind: Any, text: str, place: Place) -> Any:
     if text.startswith("[" if origin in SEQUENCES else "{"):
         found = _read_toml(text)
         if found is None:
-            raise refuse(str(place), show(text), f"{ask_for(kind)}, as in TOML")
+            raise refuse(place, show(text), f"{ask_for(kind)}, as in TOML")
         return read_data(kind, found, place)
     if origin in MAPPINGS:
         key, mark, rest = text.partition("=")
         if not mark or not key:
-            raise refuse(str(place), show(text), "key=value")
+            raise refuse(place, show(text), "key=value")
         key_kind, item_kind = item_kinds(bare)
         return {read_text(key_kind, key, place): read_text(item_kind, rest, place)}
     if origin in SEQUENCES:
         return read_data(kind, [Text(text)], place)
-    raise refuse(str(place), show(text), f"{ask_for(kind)}, such as {{field = 1}}")
+    raise refuse(place, show(text), f"{ask_for(kind)}, such as {{field = 1}}")
 
 
 def _read_toml(text: str) -> Any:
