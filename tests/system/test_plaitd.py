@@ -69,6 +69,41 @@ def test_serves_when_it_returns_and_ends_when_it_is_told(place: Place, is_long: 
         place.assert_nothing_left()
 
 
+MANY = """
+from plait import Group, Listener
+
+async def hello(reader, writer):
+    writer.write(b"hello")
+
+@service
+async def slow(context):
+    await asyncio.sleep(0.2)
+    context.ready()
+    await asyncio.Event().wait()
+
+application = Application("shop", [
+    Group("web", [Listener(f"unix:{name}.sock", hello, name=name) for name in "abcdef"]),
+    slow,
+    Listener("unix:last.sock", hello),
+])
+"""
+
+
+@pytest.mark.promise(32)
+def test_every_listener_accepts_when_it_returns(place: Place, is_long: bool) -> None:
+    """Also the last, whose service starts behind a slow one: each client is answered, and by a service."""
+    place.write(MANY)
+    for _ in range(20 if is_long else 1):
+        daemon = place.daemonize()
+        for name in (*"abcdef", "last"):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(10)
+                client.connect(str(place.folder / f"{name}.sock"))
+                assert client.recv(100) == b"hello"
+        assert "shop is ready" in place.log
+        assert daemon.stop().code == 0
+
+
 @pytest.mark.promise(35, 42)
 def test_a_second_start_says_which_process_is_there(place: Place) -> None:
     """A second start in the same folder names the first, exits with 75, and disturbs nobody."""
@@ -134,7 +169,7 @@ def test_a_daemon_has_let_go_of_its_starter(place: Place) -> None:
     """No session to lead, no terminal, its rundir and umask, and no descriptor but /dev/null, log, lock and loop."""
     place.write(IDLE)
     (place.folder / "run").mkdir()
-    planted = [os.open("/dev/null", os.O_RDONLY) for _ in range(5)]
+    planted = [os.open("/dev/null", os.O_RDONLY) for _ in range(50)]
     try:
         daemon = place.daemonize("-d", "run", "-r", "asyncio", pass_fds=planted)
     finally:

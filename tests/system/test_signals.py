@@ -501,6 +501,42 @@ def continue_without(process: subprocess.Popen[bytes], place: Place) -> None:
     place.reap()
 
 
+@pytest.mark.promise(40)
+@pytest.mark.parametrize("number", OTHERS)
+@pytest.mark.time_limit(240)
+def test_other_signals_harm_no_start_of_a_daemon(
+    place: Place, number: int, start_seconds: float, is_long: bool
+) -> None:
+    """Sent to the starter and to who is in the pidfile, at any moment: the daemon is ready, its starter says 0."""
+    place.write(BUSY)
+    for moment in instants(100 if is_long else 3, start_seconds * 1.2):
+        (place.folder / "plaitd.log").unlink(missing_ok=True)
+        with open(place.root / "errors", "wb") as file:
+            began = time.monotonic()
+            process = place.popen("-y", "shop.py", stderr=file)
+        wait_until(began + moment)
+        told = {process.pid}
+        try:
+            told.add(place.read_pid())
+        except (FileNotFoundError, ValueError):
+            pass  # there is none yet
+        could_hear = all(number == signal.SIGWINCH or has_handler(pid, number) for pid in told)
+        for pid in told:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass  # the starter has returned
+        code = process.wait(PATIENCE)
+        said = f"{number} after {moment:.3f} s: {code} {(place.root / 'errors').read_text()!r}"
+        if code == -number:  # it was not plaitd yet when it met the signal, but Python
+            assert not could_hear, said
+        else:
+            assert code == 0, said
+            assert Daemon(place, place.read_pid()).stop().code == 0, said
+        place.assert_nothing_left(5.0)
+        place.reap()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 @pytest.mark.time_limit(180)
 def test_a_signal_at_any_moment_of_the_stop_changes_nothing(place: Place, number: int, is_long: bool) -> None:

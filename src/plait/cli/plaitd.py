@@ -10,7 +10,6 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -44,13 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str]) -> int:
-    # What --help and a slip in the command line need; the rest is loaded behind them.
-    from plait.errors import PlaitError, sentence
-    from plait.runner.command_line import parse
+    # Signals first: until they are heard Python dies of them.
     from plait.runner.signals import Interrupted, Signals, leave, name_of
 
     daemonize = False
     with Signals() as signals:
+        # What --help and a slip in the command line need; the rest is loaded behind them.
+        from plait.errors import PlaitError, sentence
+        from plait.runner.command_line import parse
+
         try:
             settings = parse("plaitd", arguments, usage=USAGE, description=DESCRIPTION)
             from plait.process.prepare import should_daemonize
@@ -149,6 +150,8 @@ def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = 
     from plait.tree.service import current_path
 
     if prepared.log_path:
+        from dataclasses import replace
+
         settings = replace(settings, file=prepared.log_path)
     try:
         logs = open_logs(settings, for_people=for_people, path_of=current_path, descriptor=prepared.take_log())
