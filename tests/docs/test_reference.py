@@ -18,6 +18,7 @@ from plait.runner.command import Command
 from plait.runner.formats import Text
 from plait.runner.json_lines import JSONLines
 from plait.runner.plugins import describe_plugin
+from plait.runner.reactors import KNOWN
 from plait.runner.signals import OTHERS, STOPPING
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -81,6 +82,14 @@ def test_every_kind_of_service_has_its_section() -> None:
     titles = set(re.findall(r"^## (\w+)$", read("services"), re.MULTILINE))
     assert titles == kinds
     assert set(re.findall(r"{fields-table} (\w+)", read("services"))) == kinds | {"Service"}
+
+
+def test_every_event_loop_is_in_the_reference() -> None:
+    """The table has each name that is known, with the words of ``--help-reactors``."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", read_section("plaitd", "Event loops"), re.MULTILINE))
+    assert list(rows) == list(KNOWN)
+    for name, says in KNOWN.items():
+        assert set(re.findall(r"\w+", says)) <= set(re.findall(r"\w+", rows[name])), name
 
 
 def test_every_signal_is_in_the_reference() -> None:

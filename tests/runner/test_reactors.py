@@ -163,13 +163,24 @@ def test_a_package_that_offers_nothing_of_use_is_told(offer: Callable[..., None]
         "--reactor=breaks: acme-loops cannot make its event loop (OSError: no ring to be had): take asyncio"
     )
     assert refusal("other") == (
-        "--reactor=other: acme-loops made a int, which is no event loop: tell its author, or take asyncio"
+        "--reactor=other: acme-loops made int, which is no event loop: tell its author, or take asyncio"
     )
+
+
+def test_two_packages_that_offer_the_same_name_are_told(offer: Callable[..., None], tmp_path: Path) -> None:
+    """Chance is not to decide."""
+    offer(acme="loops_of_acme:plain")
+    (tmp_path / "other_loops-1.0.dist-info").mkdir()
+    (tmp_path / "other_loops-1.0.dist-info" / "METADATA").write_text("Name: other-loops\n")
+    (tmp_path / "other_loops-1.0.dist-info" / "entry_points.txt").write_text("[plait.reactors]\nACME = other:make\n")
+    refused = "is offered by other-loops and acme-loops: uninstall one of them, or take asyncio"
+    assert refusal("acme") == f"--reactor=acme: {refused}"
 
 
 def test_nothing_is_searched_for_a_name_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """To look for entry points costs as much as all the rest of a start."""
     monkeypatch.setitem(sys.modules, "importlib.metadata", None)
+    monkeypatch.setitem(sys.modules, "plait.runner.entry_points", None)
     for name in KNOWN:
         loop_factory(name)
 

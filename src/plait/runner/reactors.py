@@ -13,13 +13,11 @@ import asyncio
 import select
 import selectors
 from collections.abc import Callable, Iterator
+from functools import reduce
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import Any
 
 from plait.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -115,37 +113,37 @@ def _describe(error: BaseException) -> str:
 # What packages offer ------------------------------------------------------------------------------------------------
 
 
-def _offers() -> dict[str, EntryPoint]:
-    from importlib.metadata import entry_points
-
-    return {point.name.lower(): point for point in sorted(entry_points(group=GROUP), key=lambda point: point.value)}
-
-
 def _all() -> Iterator[tuple[str, str]]:
     """Yield each name, and what it says of itself if that is known here."""
+    from plait.runner.entry_points import scan
+
     yield from KNOWN.items()
-    yield from ((name, "") for name in sorted(_offers()) if name not in KNOWN)
+    yield from ((name, "") for name in sorted({each.name.lower() for each in scan(GROUP)} - KNOWN.keys()))
 
 
 def _offered(name: str) -> Factory:
     """Return the factory that a package offers by this *name*."""
-    offers = _offers()
-    point = offers.get(name)
-    if point is None:
+    from plait.runner.entry_points import find, scan
+
+    offers = scan(GROUP)
+    found = [each for each in offers if each.name.lower() == name] or find(GROUP, name)
+    if not found:
         from difflib import get_close_matches
 
-        near = get_close_matches(name, [*KNOWN, *offers], 1)
+        near = get_close_matches(name, [*KNOWN, *(each.name.lower() for each in offers)], 1)
         meant = f", did you mean {near[0]}?" if near else ""
         raise ConfigurationError(f"there is no such event loop{meant}: see plaitd --help-reactors")
-    package = point.dist.name if point.dist is not None else point.value
+    if len(found) > 1:
+        packages = " and ".join(each.package for each in found)
+        raise ConfigurationError(f"is offered by {packages}: uninstall one of them, or take asyncio")
+    package, target = found[0].package, found[0].target
+    module, _, attribute = target.partition(":")
     try:
-        offered = point.load()
+        offered: Any = reduce(getattr, attribute.split("."), import_module(module))
     except Exception as error:
         raise _broken(package, error) from error
     if not callable(offered):
-        raise ConfigurationError(
-            f"{package} offers {point.value}, which is no function: tell its author, or take asyncio"
-        )
+        raise ConfigurationError(f"{package} offers {target}, which is no function: tell its author, or take asyncio")
 
     def make() -> asyncio.AbstractEventLoop:
         try:
@@ -156,7 +154,7 @@ def _offered(name: str) -> Factory:
             ) from error
         if not isinstance(loop, asyncio.AbstractEventLoop):
             raise ConfigurationError(
-                f"--reactor={name}: {package} made a {type(loop).__name__}, which is no event loop: "
+                f"--reactor={name}: {package} made {type(loop).__name__}, which is no event loop: "
                 "tell its author, or take asyncio"
             )
         return loop
