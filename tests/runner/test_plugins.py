@@ -13,6 +13,7 @@ import pytest
 from plait import Application, ConfigurationError, Endpoint, Limit, UsageError, service
 from plait.runner.command import Command
 from plait.runner.entry_points import EntryPoint
+from plait.runner.places import Text
 from plait.runner.plugins import describe_plugin, find_plugins, load_plugin, read_summary
 from plait.runner.settings import Assignment
 
@@ -149,6 +150,38 @@ def test_texts_of_annotations() -> None:
         (("-h", "--help"), "", "show this, and exit"),
     ]
     assert call(greet, "--first", "1", "-3", "x", "-3y") == (1, None, ["x", "y"])
+
+
+def test_where_values_come_from() -> None:
+    """The command line wins over ``--set``, and that over the file; each is told in its words when it is wrong."""
+
+    def greet(name: str, *, tone: Tone = Tone.PLAIN, dest_port: float | None = None, words: list[str] = []) -> object:  # noqa: B006
+        return name, tone, dest_port, words
+
+    command = Command.of(greet, "shop-greet")
+    file = [Assignment(("shop-greet", "dest-port"), 3, "a/plait.toml"), Assignment(("other", "x"), 1, "a/plait.toml")]
+    typed = [Assignment(("shop-greet", "tone"), Text("WARM"), "--set shop-greet.tone")]
+    assert command.read(["me"], file + typed)() == ("me", Tone.WARM, 3.0, [])
+    assert command.explain(["me", "--words", "a", "--words=b"], file + typed) == [
+        ("shop-greet.name", "me", "the command line"),
+        ("shop-greet.tone", "WARM", "--set shop-greet.tone"),
+        ("shop-greet.dest_port", "3", "a/plait.toml"),
+        ("shop-greet.words", "a b", "the command line"),
+    ]
+    assert command.explain(["me", "--dest-port=4", "--tone=PLAIN"], file + typed)[1:] == [
+        ("shop-greet.tone", "PLAIN", "the command line"),
+        ("shop-greet.dest_port", "4", "the command line"),
+        ("shop-greet.words", "none", "default"),
+    ]
+    for given, words in (
+        (Assignment(("shop-greet", "tune"), 1, "f"), "f: shop-greet.tune: no such option, did you mean tone?"),
+        (Assignment(("shop-greet", "tune"), 1, "--set shop-greet.tune"), "--set shop-greet.tune: no such option"),
+        (Assignment(("shop-greet", "words"), [1], "f"), "f: shop-greet.words[0]: 1 is a whole number: wanted a text"),
+        (Assignment(("shop-greet", "tone"), Text("x"), "--set shop-greet.tone"), '--set shop-greet.tone: "x": wanted'),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            command.read(["me"], [given])
+        assert str(caught.value).startswith(words)
 
 
 def test_the_docstring_is_the_description(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,29 @@ def test_its_options_may_come_from_the_file_and_from_set(place: Place, fresh: Pa
     assert running.stop().code == 0
 
 
+def test_a_check_says_where_each_option_comes_from(place: Place, fresh: Path) -> None:
+    """``plait check`` shows the plugin's options below the settings, and refuses what the start would refuse."""
+    (place.folder / "plait.toml").write_text('[greet]\nlisten = "unix:here"\nadd = ["x", "y"]\n')
+    place.allow("plait.toml")
+    check = ("check", "--set", "greet.tone=warm", "greet")
+    program = (str(fresh / "bin" / "plait"),)
+    ended = place.run(*check, "-n2", "world", program=program)
+
+    rows = [line.split(None, 1) for line in ended.output.splitlines() if line.startswith("greet.")]
+    assert {name: " ".join(rest.split()) for name, rest in rows} == {
+        "greet.name": "world the command line",
+        "greet.listen": "unix:here plait.toml",
+        "greet.tone": "warm --set greet.tone",
+        "greet.times": "2 the command line",
+        "greet.add": "x y plait.toml",
+        "greet.shout": "no default",
+        "greet.newline": "yes default",
+    }
+    assert (ended.code, ended.errors) == (0, "")
+    refused = place.run(*check, "--time", "0", "world", program=program)
+    assert (refused.code, refused.errors) == (2, "plait check: greet: --times 0: wanted a whole number from 1\n")
+
+
 SLIPS = {
     "greet -l unix:here": "NAME: is missing: give NAME: see plaitd greet --help",
     "greet world": "--listen: is missing: give --listen ENDPOINT: see plaitd greet --help",

@@ -165,6 +165,10 @@ def describe(settings: Settings, application: Application, is_daemon: bool) -> I
         for item in settings_of("plaitd")
         if item.group not in (WHAT, CONFIGURATION) or item.name in origins
     ]
+    if settings.asks_for_plugin:
+        from plait.runner.plugins import explain_plugin
+
+        rows += explain_plugin(settings.target, settings.arguments, settings.assignments)
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     yield from (f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for name, value, origin in rows)
     yield ""

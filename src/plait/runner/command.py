@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from plait.errors import ConfigurationError, UsageError
 from plait.runner.data import read_data
 from plait.runner.options import Option, nearest, split
 from plait.runner.places import Place
+from plait.runner.settings import COMMAND_LINE
 from plait.runner.signature import Parameter, read_parameters
+from plait.runner.sources import table_of
 from plait.values import Value, value
 
 if TYPE_CHECKING:
@@ -48,11 +51,6 @@ class Command(Value):
         return f"plaitd {self.name}"
 
     @property
-    def table(self) -> str:
-        """The name of its table in ``plait.toml``, with ``_`` for ``-``."""
-        return self.name.replace("-", "_")
-
-    @property
     def options(self) -> list[Option]:
         """Its options, its arguments by position among them, and ``--help``."""
         taken = {flag for each in self.parameters for flag in each.option.flags}
@@ -81,8 +79,7 @@ class Command(Value):
 
         Raises `UsageError` for the arguments and `ConfigurationError` for the assignments; ``--help`` ends it here.
         """
-        given = self._read_arguments(arguments)
-        values = self._read_assignments(assignments) | given
+        values = {name: value for name, (value, _) in self._gather(arguments, assignments).items()}
         for each in self.parameters:
             if each.is_required and each.name not in values:
                 raise self._wrong(f"{each.option.spelling}: is missing: give {_show(each)}")
@@ -92,6 +89,19 @@ class Command(Value):
         bound = inspect.BoundArguments(signature, ordered)
         bound.apply_defaults()
         return partial(self.function, *bound.args, **bound.kwargs)
+
+    def explain(self, arguments: Sequence[str], assignments: Iterable[Assignment] = ()) -> list[tuple[str, str, str]]:
+        """Return the name of each parameter in a table, what it comes to, and where that was said; raises as `read`."""
+        values = self._gather(arguments, assignments)
+        return [
+            (f"{self.name}.{each.name}", _tell(value), origin)
+            for each in self.parameters
+            for value, origin in [values.get(each.name, (each.option.default, "default"))]
+        ]
+
+    def _gather(self, arguments: Sequence[str], assignments: Iterable[Assignment]) -> dict[str, tuple[Any, str]]:
+        given = self._read_arguments(arguments)
+        return self._read_assignments(assignments) | {name: (value, COMMAND_LINE) for name, value in given.items()}
 
     def _read_arguments(self, arguments: Sequence[str]) -> dict[str, Any]:
         rest = [each for each in self.parameters if each.takes_rest]
@@ -118,29 +128,24 @@ class Command(Value):
                     raise self._wrong(str(error)) from None
         return values
 
-    def _read_assignments(self, assignments: Iterable[Assignment]) -> dict[str, Any]:
-        table: dict[str, Any] = {}
-        origins: dict[str, str] = {}
+    def _read_assignments(self, assignments: Iterable[Assignment]) -> dict[str, tuple[Any, str]]:
+        """Return the value of each parameter that *assignments* speak of, and where it came from."""
+        assignments = list(assignments)
+        table, origins = table_of(assignments, self.name)
+        files = [
+            each.origin for each in assignments if each.path[0] == self.name and not origins.get(".".join(each.path))
+        ]
+        place = Place(files[0] if files else "", self.name, origins)
         known = {each.name: each for each in self.parameters}
-        for path, data, origin in ((each.path[1:], each.value, each.origin) for each in assignments):
-            keys = [path[0].replace("-", "_"), *path[1:]] if path else []
-            if not keys or keys[0] not in known:
-                # The origin of --set has the name in it.
-                where = origin if origin.startswith("--set ") else f"{origin}: {self.name}.{'.'.join(path)}"
-                near = nearest(keys[0], list(known)) if keys else ""
-                raise ConfigurationError(f"{where}: no such option{near}: see {self.program} --help")
-            inner = table
-            for key in keys[:-1]:
-                inner[key] = inner[key] if isinstance(inner.get(key), dict) else {}
-                inner = inner[key]
-            inner[keys[-1]] = data
-            origins[keys[0]] = origin if origin.startswith("--set ") else f"{origin}: {self.name}.{path[0]}"
-        values = {}
-        for name, data in table.items():
-            place = Place("", name, {name: origins[name]})
-            parameter = known[name]
-            kind = tuple[parameter.kind, ...] if parameter.takes_rest else parameter.kind  # type: ignore[name-defined]
-            values[name] = read_data(kind, data, place)
+        values: dict[str, tuple[Any, str]] = {}
+        for key, data in table.items():
+            name = key.replace("-", "_")
+            if name not in known:
+                near = nearest(name, list(known))
+                raise ConfigurationError(f"{place.at(key)}: no such option{near}: see {self.program} --help")
+            kind: Any = known[name].kind
+            value = read_data(tuple[kind, ...] if known[name].takes_rest else kind, data, place.at(key))
+            values[name] = value, origins.get(f"{self.name}.{key}", place.source)
         return values
 
     def _wrong(self, message: str) -> UsageError:
@@ -155,6 +160,16 @@ class Command(Value):
         for paragraph in filter(None, self.description.split("\n\n")):
             text += "\n" + "\n".join(wrap(paragraph, width)) + "\n"
         return text
+
+
+def _tell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple | set | frozenset):
+        return " ".join(str(each) for each in value) or "none"
+    return "none" if value in (None, "") else str(getattr(value, "name", value) if isinstance(value, Enum) else value)
 
 
 def _show(parameter: Parameter) -> str:

@@ -50,7 +50,7 @@ def load_plugin(name: str, arguments: Sequence[str], assignments: Sequence[Assig
 
     found = choose(name)
     command = read_command(found)
-    call = command.read(arguments, [each for each in assignments if each.path[0].replace("-", "_") == command.table])
+    call = command.read(arguments, assignments)
     try:
         made = call()
     except (UsageError, ConfigurationError) as error:
@@ -64,6 +64,13 @@ def load_plugin(name: str, arguments: Sequence[str], assignments: Sequence[Assig
 def describe_plugin(name: str) -> Command:
     """Return the command line of the plugin *name*, for what shows it; imports its package, and raises as loading."""
     return read_command(choose(name))
+
+
+def explain_plugin(
+    name: str, arguments: Sequence[str], assignments: Sequence[Assignment] = ()
+) -> list[tuple[str, str, str]]:
+    """Return what each option of the plugin *name* comes to, and where that was said; raises as loading."""
+    return describe_plugin(name).explain(arguments, assignments)
 
 
 def choose(name: str) -> EntryPoint:
