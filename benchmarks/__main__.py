@@ -18,6 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROWS = [
     "startup",
+    "help",
     "daemonize",
     "memory",
     "echo",

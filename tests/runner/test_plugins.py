@@ -294,6 +294,8 @@ SOURCES = {
     "two lines": ('x = 1\nasync def serve():\n    """\n    Serve\n    it.\n\n    More.\n    """\n', "Serve it"),
     "a class": ('class serve:\n    """Serve it"""\n', "Serve it"),
     "no docstring": ("def serve(): ...\n", ""),
+    "among others": ('def serve_all():\n    "All."\n\n@f\ndef serve(\n    a,\n):\n    "Serve"\n\ndef z(:', "Serve"),
+    "in a text": ('"""\ndef serve(): what is this?\n"""\ndef serve():\n    "Serve"\n', "Serve"),
     "elsewhere": ("from other import serve\n", ""),
     "broken": ("def serve(:\n", ""),
     "no text": ("\0", ""),

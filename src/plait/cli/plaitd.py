@@ -148,6 +148,7 @@ def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = 
     from plait.errors import PlaitError, sentence
     from plait.runner.logs import open_logs
     from plait.tree.service import current_path
+    from plait.values import replace
 
     if prepared.log_path:
         from dataclasses import replace

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
 from typing import Any, NamedTuple
 
 from plait.errors import UsageError
-from plait.values import Value, value
+from plait.values import Value, fields, value
 
 YES = ("1", "true", "yes", "on")
 NO = ("0", "false", "no", "off")

@@ -164,15 +164,33 @@ def _read_docstring(source: bytes, name: str) -> str:
     import _ast  # the module ``ast`` is an eighth of what --help may cost
     import warnings
 
+    def parse(text: bytes) -> list[Any]:
+        tree: Any = compile(text, "plugin", "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
+        return list(tree.body)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about what is written there
-        tree: Any = compile(source, "plugin", "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
-    for node in tree.body:
+        try:
+            nodes = parse(_find_definition(source, name))
+        except SyntaxError:
+            nodes = parse(source)
+    for node in nodes:
         if isinstance(node, _ast.FunctionDef | _ast.AsyncFunctionDef | _ast.ClassDef) and node.name == name:
             first: Any = node.body[0]
             text = getattr(getattr(first, "value", None), "value", None)
             return first_line(text) if isinstance(text, str) else ""
     return ""
+
+
+def _find_definition(source: bytes, name: str) -> bytes:
+    """Return the lines of *source* that seem to define *name*: to parse a whole module takes its time."""
+    source = b"\n" + source
+    words = (b"\ndef ", b"\nasync def ", b"\nclass ")
+    for begin in [source.find(word + name.encode() + sign) for word in words for sign in (b"(", b":")]:
+        if begin >= 0:
+            ends = [end for word in (*words, b"\n@") if (end := source.find(word, begin + 1)) > 0]
+            return source[begin : min(ends, default=len(source))]
+    return source
 
 
 def first_line(docstring: str) -> str:

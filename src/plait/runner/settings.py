@@ -8,12 +8,11 @@ A setting is a field of `Settings`, with its spellings and its help beside it.  
 from __future__ import annotations
 
 import os
-from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, UsageError
 from plait.runner.options import one_of, read_seconds, read_umask
-from plait.values import Value, value
+from plait.values import Value, field, value
 
 if TYPE_CHECKING:
     from plait.process.prepare import ProcessSettings
