@@ -9,6 +9,7 @@ from plait.cli.plait import main
 from plait.runner.command_line import COMMANDS
 from plait.runner.completion import CommandLine, command_lines, find_plugins, make_script, value_of
 from plait.runner.options import Option
+from plait.runner.reactors import KNOWN
 from plait.runner.settings import FORMATS, LEVELS, PROFILERS
 
 Offered = dict[str, list[str]]
@@ -81,6 +82,8 @@ ANSWERS: dict[str, set[str]] = {
     "plaitd --log-format ": set(FORMATS),
     "plait run --log-format=j": {"json"},
     "plait check --profiler ": set(PROFILERS),
+    "plaitd -r ": set(KNOWN),
+    "plait run --reactor=e": {"epoll"},
     "plaitd -y ": SCRIPTS,
     "plaitd -ny ": SCRIPTS,
     "plaitd -noy s": SCRIPTS - {"a b.py"},

@@ -16,6 +16,8 @@ from plait.errors import PlaitError
 from plait.runner.command_line import COMMANDS, EXPORTS, HELP, VERSION, options_of
 from plait.runner.entry_points import scan
 from plait.runner.options import Option
+from plait.runner.reactors import GROUP, KNOWN
+from plait.runner.settings import LOOP
 from plait.values import Value, value
 
 #: The shells, each with its module.
@@ -80,7 +82,14 @@ def command_lines(plugins: Iterable[tuple[str, str, Iterable[Option]]]) -> list[
 
 
 def _offered(options: Iterable[Option]) -> tuple[Option, ...]:
-    return tuple(option for option in options if option.flags and not option.dropped)
+    """Return what of *options* a shell offers, and with what there is to choose from here."""
+    return tuple(
+        replace(option, choices=(*KNOWN, *(each.name for each in scan(GROUP))))
+        if option.group == LOOP and option.metavar
+        else option
+        for option in options
+        if option.flags and not option.dropped
+    )
 
 
 def find_plugins() -> list[tuple[str, str, list[Option]]]:
