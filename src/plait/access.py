@@ -12,6 +12,36 @@ import os
 import stat
 
 
+def is_steady(path: str, descriptor: int) -> bool:
+    """
+    Say whether the open *descriptor* is the file at *path*, which has no other name.
+
+    Counting names is not enough: whoever may change the folder can put a second name of another file there, and take
+    it away for the moment in which the names are counted.  But the name by which a file was opened is known to the
+    system, and when it was removed once, no later one takes its place.
+    """
+    status = os.fstat(descriptor)
+    if status.st_nlink != 1:
+        return False
+    try:
+        os.rename(path, path)  # changes nothing, and waits for a removal that has begun and already counts
+    except OSError:
+        pass
+    try:
+        opened = os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:  # a jail without /proc
+        return is_at(path, status)
+    return opened == os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+
+def is_at(path: str, status: os.stat_result) -> bool:
+    """Say whether *path* names the file with this *status*."""
+    try:
+        return os.path.samestat(os.lstat(path), status)
+    except FileNotFoundError:
+        return False
+
+
 def look(path: str, wanted: int, *, makes: bool = False) -> os.stat_result | None:
     """
     Return the status of the file at *path*, or None when there is none and one could be made.

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from plait.access import is_steady
+
 if TYPE_CHECKING:
     from plait.endpoints import Endpoint
 
@@ -71,7 +73,7 @@ def bind_file(endpoint: Endpoint) -> tuple[socket.socket, SocketFile | None]:
             else:
                 bind_exactly(one, endpoint)
             try:
-                file = SocketFile(path, widen(directory, name, endpoint.mode if has_proc else None))
+                file = SocketFile(path, widen(directory, path, endpoint.mode if has_proc else None))
                 listen(one, endpoint)
             except BaseException:
                 os.unlink(name, dir_fd=directory)
@@ -122,13 +124,19 @@ def bind_exactly(one: socket.socket, endpoint: Endpoint) -> None:
         os.umask(before)
 
 
-def widen(directory: int, name: str, mode: int | None) -> os.stat_result:
-    """Give back to the socket *name* what the umask took of *mode*, unless it is None, and return its status."""
+def widen(directory: int, path: str, mode: int | None) -> os.stat_result:
+    """
+    Give back to the socket at *path*, in *directory*, what the umask took of *mode*, unless it is None.
+
+    Returns its status; raises OSError when somebody else's took its place meanwhile.
+    """
     # By a descriptor of the file itself: a name could meanwhile be a link to something else.
-    file = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    file = os.open(os.path.basename(path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         status = os.fstat(file)
-        if mode is not None and stat.S_ISSOCK(status.st_mode) and stat.S_IMODE(status.st_mode) != mode:
+        if not (stat.S_ISSOCK(status.st_mode) and is_steady(path, file)):
+            raise FileExistsError(errno.EEXIST, "File exists")
+        if mode is not None and stat.S_IMODE(status.st_mode) != mode:
             os.chmod(f"{DESCRIPTORS}/{file}", mode)
         return status
     finally:

@@ -12,7 +12,9 @@ import stat
 
 from plait.process.privileges import Identity
 
-_READ, _WRITE, _ENTER = 4, 2, 1
+_WRITE, _ENTER = 2, 1
+#: How many symbolic links the way may have, as for the system.
+_LINKS = 40
 
 
 def give_log(path: str, identity: Identity, *, only_look: bool = False) -> bool:
@@ -58,31 +60,52 @@ def _open_folder(path: str, identity: Identity) -> tuple[int, bool]:
     """
     Return a descriptor of the folder at *path*, and whether nobody but root can put anything there.
 
-    The descriptor is -1 unless it is a folder of root's that *identity* can reach and not change, nor any above it.
+    The descriptor is -1 unless it is a folder of root's that *identity* can reach and not change, nor any above it, nor
+    a link on the way.
     """
-    is_roots_alone = True
-    directory = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    names = [name for name in os.path.realpath(path).split(os.sep) if name]
-    try:
-        for place in range(len(names) + 1):
-            status = os.fstat(directory)
-            is_last = place == len(names)
-            # In a sticky folder, such as /tmp, only root moves what is root's.
-            may_change = _may(status, identity, _WRITE) and (is_last or not status.st_mode & stat.S_ISVTX)
-            if status.st_uid != 0 or may_change or not _may(status, identity, _ENTER) or _has_rules(directory):
-                os.close(directory)
-                return -1, False
-            others = stat.S_IWOTH | (0 if status.st_gid == 0 else stat.S_IWGRP)
-            if status.st_mode & others and (is_last or not status.st_mode & stat.S_ISVTX):
-                is_roots_alone = False
-            if not is_last:
+    for _ in range(_LINKS):
+        is_roots_alone = True
+        directory = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            names = [name for name in path.split(os.sep) if name]
+            for place, name in enumerate(names):
+                judged = _judge(directory, identity, is_last=False)
+                if judged is None:
+                    return -1, False
+                is_roots_alone = is_roots_alone and judged
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if stat.S_ISLNK(status.st_mode):
+                    if status.st_uid != 0:
+                        return -1, False
+                    target = os.readlink(name, dir_fd=directory)
+                    path = os.path.normpath(os.path.join("/", *names[:place], target, *names[place + 1 :]))
+                    break
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-                above, directory = directory, os.open(names[place], flags, dir_fd=directory)
+                above, directory = directory, os.open(name, flags, dir_fd=directory)
                 os.close(above)
-    except BaseException:
-        os.close(directory)
-        raise
-    return directory, is_roots_alone
+            else:
+                judged = _judge(directory, identity, is_last=True)
+                if judged is None:
+                    return -1, False
+                found, directory = directory, -1
+                return found, is_roots_alone and judged
+        finally:
+            if directory >= 0:
+                os.close(directory)
+    return -1, False
+
+
+def _judge(directory: int, identity: Identity, *, is_last: bool) -> bool | None:
+    """Say whether only root can change *directory*, None if *identity* can or does not get there, or it is unclear."""
+    status = os.fstat(directory)
+    # In a sticky folder, such as /tmp, only root moves what is root's; but anybody makes what is not there yet.
+    is_held = bool(status.st_mode & stat.S_ISVTX) and not is_last
+    if status.st_uid != 0 or not _may(status, identity, _ENTER) or _has_rules(directory):
+        return None
+    if _may(status, identity, _WRITE) and not is_held:
+        return None
+    others = stat.S_IWOTH | (0 if status.st_gid == 0 else stat.S_IWGRP)
+    return is_held or not status.st_mode & others
 
 
 def _may(status: os.stat_result, identity: Identity, wanted: int) -> bool:

@@ -18,6 +18,7 @@ import stat
 import struct
 import time
 
+from plait.access import is_at, is_steady
 from plait.errors import AlreadyRunning, CannotCreate
 
 #: How long a loser waits for the winner to write its number, in seconds; it needs some microseconds.
@@ -67,8 +68,10 @@ class Pidfile:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 status = os.fstat(descriptor)
                 # Its owner may have removed it between our opening and our locking: then the lock is worth nothing.
-                if _is_at(path, status):
+                if is_at(path, status):
                     _refuse_planted(shown, status)
+                    if not is_steady(path, descriptor):
+                        continue
                     pidfile = cls(path, shown, descriptor)
                     pidfile.write()
                     descriptor = -1
@@ -112,7 +115,7 @@ class Pidfile:
         try:
             if not self.path:
                 os.ftruncate(self._descriptor, 0)
-            elif _is_at(self.path, os.fstat(self._descriptor)):
+            elif is_at(self.path, os.fstat(self._descriptor)):
                 os.unlink(self.path)
         except FileNotFoundError:
             pass
@@ -169,14 +172,6 @@ def _open(path: str) -> int:
         return os.open(path, flags)
     except FileNotFoundError:
         return -1
-
-
-def _is_at(path: str, status: os.stat_result) -> bool:
-    """Say whether *path* names the file with this *status*."""
-    try:
-        return os.path.samestat(os.stat(path, follow_symlinks=False), status)
-    except FileNotFoundError:
-        return False
 
 
 def _explain(path: str, error: OSError) -> str:

@@ -13,6 +13,8 @@ import select
 import stat
 import time
 
+from plait.access import is_steady
+
 _PATIENCE = 1.0  # seconds for which a pipe that is full is waited for, once
 
 # The names under which people know the streams of their process; container images link their log files to these.
@@ -143,7 +145,10 @@ def open_log_file(path: str) -> int:
             raise OSError(errno.ENXIO, "it is not a file", path) from None
         raise
     try:
-        problem = _problem_of(os.fstat(descriptor))
+        status = os.fstat(descriptor)
+        problem = _problem_of(status)
+        if not problem and stat.S_ISREG(status.st_mode) and not is_steady(path, descriptor):
+            problem = "it is being replaced"
         if problem:
             raise OSError(errno.EPERM, problem, path)
         os.set_blocking(descriptor, True)
