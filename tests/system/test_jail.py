@@ -46,8 +46,9 @@ async def look(context):
     facts = {
         "root": sorted(os.listdir("/")),
         "here": os.getcwd(),
-        "hour": time.localtime(0).tm_hour,
+        "looks": time.tzset(),  # as libraries do
         "zone": time.strftime("%Z"),
+        "hour": time.localtime(0).tm_hour,
         "codec": attempt(lambda: "x".encode("ascii").decode("latin-1") + "b\\u00fccher.de".encode("idna").decode()),
         "thread": await asyncio.to_thread(lambda: "worked"),
         "directories": directories(),

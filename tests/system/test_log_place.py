@@ -14,7 +14,7 @@ import pytest
 from tests.system.daemon import IDLE, Place, wait_for_end
 from tests.system.test_drop import place as place
 
-pytestmark = [pytest.mark.root, pytest.mark.promise(85)]
+pytestmark = pytest.mark.root
 
 NOBODY = 65534
 
@@ -51,6 +51,7 @@ def wait_for(path: Path, text: str) -> None:
     assert done.returncode == 0, f"{text!r} did not come:\n{path.read_text()}"
 
 
+@pytest.mark.promise(85)
 def test_a_link_in_place_of_the_log_leads_nowhere(place: Place, logs: Path) -> None:
     """CVE-2016-1247: the user of the service puts a link where its log was, and has it opened again."""
     log, old = logs / "shop.log", logs / "shop.log.1"
@@ -77,6 +78,7 @@ def wait_for_file(path: Path) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.promise(85)
 @pytest.mark.parametrize("kind", ["symbolic link", "hard link", "file of root's"])
 def test_what_lies_in_a_folder_of_the_user_is_not_given_away(place: Place, logs: Path, kind: str) -> None:
     """Whatever root finds there may have been put there: it is refused, and stays as it is."""
@@ -99,6 +101,7 @@ def test_what_lies_in_a_folder_of_the_user_is_not_given_away(place: Place, logs:
     assert (victim.stat(), victim.read_text()) == (before, "precious")
 
 
+@pytest.mark.promise(85)
 def test_a_link_of_the_user_on_the_way_is_not_followed_by_root(place: Place, logs: Path) -> None:
     """Through it the user could have root make a file of its own anywhere, such as /etc/cron.d."""
     (place.root / "cron.d").mkdir()

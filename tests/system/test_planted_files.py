@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.root, pytest.mark.promise(84)]
+pytestmark = pytest.mark.root
 
 #: Swaps what is at a place for something else, as fast as it can, as often as it is told; then removes it.
 ATTACKER = """
@@ -135,6 +135,7 @@ def look(folder: Path) -> list[tuple[object, ...]]:
     ]
 
 
+@pytest.mark.promise(84)
 @pytest.mark.time_limit(600)
 @pytest.mark.parametrize("what", VICTIMS)
 def test_whatever_is_swapped_in_is_refused_and_unchanged(folder: Path, what: str, is_long: bool) -> None:
@@ -162,4 +163,4 @@ def test_whatever_is_swapped_in_is_refused_and_unchanged(folder: Path, what: str
     }
     refused = sum(count for sentence, count in told.items() if sentence)
     assert refused > 20, told
-    assert len(told) > 3, told  # for more than one reason
+    assert len(told) > 2, told  # for more than one reason
