@@ -113,7 +113,11 @@ ROWS = [
         "runner/test_loader.py::test_errors_show_the_users_own_line",
         why=f"{PAGE}#What stood in a `.tac`",
     ),
-    improve("the folder of the file can be put on the path", later="no option does that"),
+    improve(
+        "the folder of the file can be put on the path",
+        "runner/test_loader.py::test_the_folder_of_a_file_can_be_imported_from",
+        why=f"{PAGE}#What stood in a `.tac`",
+    ),
     # The daemon
     keep(
         "a daemon forks twice, leaves its session, and has /dev/null",
@@ -202,9 +206,21 @@ ROWS = [
         "system/test_signals.py::test_no_other_signal_ends_it_by_accident",
         why=f"{PAGE}#Signals",
     ),
-    improve("USR2 says where every task is", "system/test_signals.py::test_usr2_shows_where_every_task_is"),
-    improve("-b runs it under pdb, only when asked to", later="there is no -b"),
-    keep("-p, --profiler and --savestats profile the run", later="there is no -p"),
+    improve(
+        "USR2 says where every task is",
+        "system/test_signals.py::test_usr2_shows_where_every_task_is",
+        "system/test_debugging.py::test_usr2_shows_every_stack",
+    ),
+    improve(
+        "-b runs it under pdb, only when asked to",
+        "system/test_debugging.py::test_the_debugger_is_there_before_anything_runs",
+        "system/test_debugging.py::test_ctrl_c_comes_back_wherever_it_is",
+    ),
+    keep(
+        "-p, --profiler and --savestats profile the run",
+        "system/test_debugging.py::test_a_profile_is_written_when_it_is_stopped",
+        "system/test_debugging.py::test_statistics_are_saved_for_pstats",
+    ),
     # Logs
     keep("--syslog and --prefix, with levels mapped and the name of the logger kept", later="there is no --syslog"),
     keep(
@@ -238,8 +254,16 @@ ROWS = [
     improve("a log rotates by size or time, with a bound on what is kept", later="there is no --log-rotate"),
     keep("--logger names what makes the handler", later="there is no --logger"),
     # The command line
-    improve("words are completed in bash, zsh and fish", later="there is no completion"),
-    keep("-r chooses the loop, --help-reactors says which can be used", later="there is no --help-reactors"),
+    improve(
+        "words are completed in bash, zsh and fish",
+        "runner/test_completion.py::test_every_option_is_offered_behind_its_program",
+        "system/test_installed.py::test_a_plugin_of_another_package_is_completed",
+    ),
+    keep(
+        "-r chooses the loop, --help-reactors says which can be used",
+        "system/test_reactors.py::test_a_loop_does_all_that_plait_needs",
+        "system/test_reactors.py::test_help_reactors_is_printed",
+    ),
     keep(
         "options may be shortened, and short ones be put together",
         "runner/test_sources.py::test_its_spellings_mean_what_they_meant",
