@@ -74,6 +74,7 @@ for number in range(int(sys.argv[1])):
 
 
 @pytest.mark.promise(35)
+@pytest.mark.time_limit(300)
 def test_of_fifty_starts_at_once_one_wins(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Exactly one of 50 runs; the others exit with 75 and name it, by the pid of its daemon or of who starts it."""
     rounds = 200 if request.config.getoption("--long", default=False) else 3
