@@ -26,8 +26,10 @@ import pytest
 from plait.errors import CannotCreate, ConfigurationError
 from plait.runner import sinks
 from plait.runner.formats import Text
+from plait.runner.handler import LineHandler
 from plait.runner.json_lines import JSONLines
-from plait.runner.logs import LineHandler, Logs, LogSettings, choose_format, open_logs
+from plait.runner.log_places import choose_format
+from plait.runner.logs import Logs, LogSettings, open_logs
 from plait.runner.sinks import Sink, open_log_file
 
 log = logging.getLogger("shop")
@@ -56,15 +58,15 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("level", ["info", "INFO", "Warning", "warn", "critical", "25", "0", " error "])
 def test_any_level_of_the_standard_library_will_do(level: str) -> None:
     """A level is a name in any case, or a number."""
-    LogSettings(level=level)
+    LogSettings(level=(level,))
 
 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"level": "inof"}, 'log level "inof": there is no such: did you mean "info"?'),
-        ({"level": "WARNNIG"}, 'log level "WARNNIG": there is no such: did you mean "warning"?'),
-        ({"level": "x"}, 'log level "x": there is no such: give one of debug, info, warning, error, critical'),
+        ({"level": ("inof",)}, 'log level "inof": there is no such: did you mean "info"?'),
+        ({"level": ("WARNNIG",)}, 'log level "WARNNIG": there is no such: did you mean "warning"?'),
+        ({"level": ("x",)}, 'log level "x": there is no such: give one of debug, info, warning, error, critical'),
         ({"format": "jsn"}, 'log format "jsn": there is no such: did you mean "json"?'),
     ],
 )
@@ -124,7 +126,7 @@ def test_records_reach_the_file_with_the_path_of_their_service(tmp_path: Path) -
 @pytest.mark.logs("shop: yes")
 def test_a_level_is_kept(tmp_path: Path) -> None:
     """Records below the level of the settings go nowhere."""
-    with logs_in(tmp_path / "a.log", level="Error"):
+    with logs_in(tmp_path / "a.log", level=("Error",)):
         log.warning("no")
         log.error("yes")
     assert texts(tmp_path / "a.log") == ["[shop#error] yes"]
@@ -273,7 +275,7 @@ def test_reopening_uses_no_second_descriptor(tmp_path: Path) -> None:
         for _ in range(100):
             assert logs.reopen() is None
         assert os.listdir("/proc/self/fd") == before
-        assert not os.get_inheritable(logs.handler._sink.descriptor)  # type: ignore[attr-defined]
+        assert not os.get_inheritable(logs.handler.writer.place.descriptor)  # type: ignore[attr-defined]
 
 
 def test_standard_output_needs_no_reopening() -> None:
@@ -401,7 +403,7 @@ def test_a_slow_reader_of_a_pipe_gets_everything() -> None:
         thread.start()
     for thread in writing:
         thread.join()
-    assert handler.lost == 0
+    assert handler.writer.lost == 0
     handler.end()
     reading.join()
     assert sorted(json.loads(line)["number"] for line in found) == list(range(200))
@@ -417,12 +419,12 @@ def test_a_reader_that_does_not_read_is_waited_for_once(
     os.set_blocking(reader, False)
     handler = LineHandler(JSONLines(), Sink(writer), "standard output", lambda: "")
     number = 0
-    while not handler.lost:
+    while not handler.writer.lost:
         handler.handle(logging.makeLogRecord({"msg": "x" * 3000, "number": number}))
         number += 1
     monkeypatch.setattr(sinks, "_PATIENCE", 3600.0)
     handler.handle(logging.makeLogRecord({"msg": "y" * 3000}))
-    lost = handler.lost
+    lost = handler.writer.lost
     with open(reader, "rb", buffering=0) as file:
         read = file.readall()
         handler.handle(logging.makeLogRecord({"msg": "again"}))
@@ -454,7 +456,7 @@ def test_closing_leaves_logging_as_it_was(tmp_path: Path) -> None:
     """Handlers, level, class of loggers, streams and warnings are as before."""
     before = (list(logging.root.handlers), logging.root.level, logging.getLoggerClass(), type(log))
     streams, show = (sys.stdout, sys.stderr), warnings.showwarning
-    with logs_in(tmp_path / "a.log", level="debug" if before[1] != logging.DEBUG else "info") as logs:
+    with logs_in(tmp_path / "a.log", level=("debug" if before[1] != logging.DEBUG else "info",)) as logs:
         logs.capture_streams()
         logs.capture_streams()
         fresh = logging.getLogger("shop.made.meanwhile")

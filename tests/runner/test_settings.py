@@ -140,7 +140,7 @@ LEVELS = "wanted one of debug, info, warning, error, critical"
         (["--stop-timeout=inf"], "--stop-timeout: 'inf': wanted a number of seconds, such as 30"),
         (["--log-level", "inof"], f"--log-level: 'inof': {LEVELS}, did you mean info?"),
         (["--log-level", "5"], f"--log-level: '5': {LEVELS}"),
-        (["--log-format", "xml"], "--log-format: 'xml': wanted one of auto, text, json"),
+        (["--log-format", "xml"], "--log-format: 'xml': wanted one of auto, text, text-ms, json"),
         (["a:b", "c:d"], "c:d: no such argument: give one application"),
     ],
 )
@@ -174,7 +174,7 @@ def test_the_log_of_a_daemon_is_a_file_and_of_the_foreground_standard_output(
     assert Settings(logfile="x/../log").log(is_daemon=False).file == f"{tmp_path}/log"
     assert Settings(logfile="/dev/null").log(is_daemon=True).file == "/dev/null"
     made = Settings(log_level=("debug",), log_format="json").log(is_daemon=False)
-    assert (made.level, made.format) == ("debug", "json")
+    assert (made.level, made.format) == (("debug",), "json")
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/stderr"])

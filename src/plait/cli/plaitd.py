@@ -85,6 +85,10 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
             from plait.process.capabilities import forbid_new_privileges
 
             forbid_new_privileges()  # threads that begin while the application loads are to have it as well
+        if log_settings.logger:
+            from plait.runner.custom_logger import find_factory
+
+            find_factory(log_settings.logger)  # what is wrong with it is said on the terminal, and before the fork
         try:
             application = load(settings)
         except PlaitError as error:
@@ -105,7 +109,7 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
             open_log=open_log,
             connects=connects_of(application) if process_settings.sandbox else (),
         ) as prepared,
-        open_house(prepared, log_settings, for_people=for_people) as house,
+        open_house(prepared, log_settings, for_people=for_people, capture=not settings.debug) as house,
     ):
         if settings.title:
             house.show_title(settings.title)
@@ -143,8 +147,8 @@ def connects_of(application: Application) -> list[Endpoint]:
     return [endpoint for endpoint in found if isinstance(endpoint, Endpoint) and endpoint.connects]
 
 
-def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = False) -> House:
-    """Open the logs of a prepared process, as the user that it has become."""
+def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = False, capture: bool = True) -> House:
+    """Open the logs of a prepared process, as the user that it has become; what is printed is logged with *capture*."""
     from plait.errors import PlaitError, sentence
     from plait.runner.logs import open_logs
     from plait.tree.service import current_path
@@ -159,7 +163,7 @@ def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = 
     except PlaitError as error:
         prepared.failed(sentence(error), error.exit_code)
         raise
-    if prepared.is_daemon:
+    if capture:  # who debugs wants to see, where he types, what is printed
         logs.capture_streams()
     import logging
 
@@ -211,11 +215,14 @@ class House:
             sockets=self._prepared.sockets,
             starter=self._prepared,
             stop_timeout=stop_timeout,
-            reopen=None if self._logs.is_stream else self._logs.reopen,
+            reopen=None if self._logs.is_stream else self._logs.reopen_soon,
+            flush=self._logs.flush,
             leave=self.close,
             around=around,
         )
         log.info("%s runs %s", version("plaitd"), application.name, extra={"pid": os.getpid()})
+        # From here on others are served, whom a disk that stalls must not delay.
+        self._logs.write_behind()
         # All that was loaded stays for good: out of the garbage collector's sight, it costs nothing any more, neither
         # now nor at the end.
         gc.freeze()
@@ -224,7 +231,7 @@ class House:
         heard = runner.was_ready or (self._logs.is_stream and runner.has_begun)
         if code and not (heard or self._prepared.is_daemon):
             # The log is in a file, or it is about the command line: whoever waits at the terminal is to hear it.
-            print(f"plaitd: {sentence(runner.why())}", file=sys.stderr)
+            print(f"plaitd: {sentence(runner.why())}", file=sys.__stderr__)
         by_force = runner.must_end_now()
         problem = self._prepared.close()
         if problem:

@@ -31,6 +31,7 @@ from plait.runner.sinks import STREAMS, _problem_of
 if TYPE_CHECKING:
     from plait.endpoints import Endpoint
     from plait.process.prepare import ProcessSettings
+    from plait.runner.log_settings import LogSettings
     from plait.runner.settings import Settings
     from plait.tree.application import Application
 
@@ -50,7 +51,7 @@ def inspect(settings: Settings, application: Application, environ: Mapping[str, 
     problems = inspect_settings(settings, environ)
     daemonizes = will_daemonize(settings, environ)
     try:
-        log = settings.log(is_daemon=daemonizes).file
+        logs = settings.log(is_daemon=daemonizes)
     except PlaitError:
         return problems  # it is among them; what was meant, or where we are, is not known
     passed: list[tuple[str, int]] = []
@@ -76,10 +77,11 @@ def inspect(settings: Settings, application: Application, environ: Mapping[str, 
         preload()
 
     def rehearse() -> Iterator[PlaitError]:
-        place = Place(log, identity)
+        place = Place(logs.file, identity)
         yield from rehearse_as_we_are(process, application.endpoints(), passed, place)
         if is_known and not place.is_lost:
             yield from rehearse_as(identity, place)
+            yield from rehearse_logs(logs)
             yield from rehearse_profiling(settings)
 
     return problems + run_in_child(rehearse)
@@ -96,6 +98,11 @@ def inspect_settings(settings: Settings, environ: Mapping[str, str]) -> list[Pla
         loop_factory(settings.reactor)
     with noting(problems):
         settings.asked_to_profile()
+    if settings.logger:
+        from plait.runner.custom_logger import find_factory
+
+        with noting(problems):
+            find_factory(settings.logger)
     return problems
 
 
@@ -189,6 +196,21 @@ def rehearse_as(identity: Identity | None, place: Place) -> Iterator[PlaitError]
         if place.log:  # it would be about somebody else's rights
             refuse_log(place.log)
     yield from problems
+
+
+def rehearse_logs(logs: LogSettings) -> Iterator[PlaitError]:
+    """Yield what would be raised about a log that is no file."""
+    try:
+        if logs.logger:
+            from plait.runner.custom_logger import make_handler
+
+            make_handler(logs.logger, str).close()
+        elif logs.syslog or logs.journal:
+            from plait.runner.log_places import open_place
+
+            open_place(logs).taker.close()
+    except PlaitError as error:
+        yield error
 
 
 def refuse_log(path: str) -> None:

@@ -110,6 +110,17 @@ class Text:
         return f" \x1b[2m{text}=\x1b[0m" if self._colours else f" {text}="
 
 
+class PreciseText(Text):
+    """As `Text`, with milliseconds: ``2026-11-23T07:25:26.123+0000 [shop/web#info] text``."""
+
+    def __call__(self, record: LogRecord, path: str) -> bytes:
+        line = super().__call__(record, path)
+        try:
+            return b"%b.%03d%b" % (line[:19], record.created % 1 * 1000, line[19:])
+        except (TypeError, ValueError, OverflowError):
+            return line
+
+
 class Memory(dict[K, str], Generic[K]):
     """What *make* returned for each key, so that it is made once; a program that invents keys starts it over."""
 

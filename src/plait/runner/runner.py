@@ -41,6 +41,8 @@ AFTERMATH = 1.0
 MARGIN = 2 * AFTERMATH + 0.5
 #: How long the last words may take, and then the putting away, in seconds.
 LAST_WORDS = 0.5
+#: How long the log may take to be written up to where everything is ready, in seconds.
+FLUSH = 0.25
 
 
 class Starter:
@@ -72,7 +74,8 @@ class Runner:
         starter: Starter | Prepared | None = None,
         make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
         stop_timeout: float | None = None,
-        reopen: Callable[[], str | None] | None = None,
+        reopen: Callable[[Callable[[str | None], object]], None] | None = None,
+        flush: Callable[[float], object] | None = None,
         leave: Callable[[], None] | None = None,
         around: Sequence[Callable[[Runner], AbstractContextManager[object]]] = (),
     ) -> None:
@@ -91,6 +94,7 @@ class Runner:
         self._starter = starter or Starter()
         self._make_loop = make_loop
         self._reopen = reopen
+        self._flush = flush
         self._leave = leave  # what must be done even when the process ends at once
         self._tree: Tree | None = None
         self._exit_code = 0
@@ -167,6 +171,8 @@ class Runner:
             self._starter.failed(f"{tree.reason or 'it has ended already'}, before it was ready", self._exit_code or 70)
             return
         self.was_ready = True
+        if self._flush is not None:
+            self._flush(FLUSH)  # who waits for "ready" may look into the log next
         self._starter.ready()
         log.info("%s is ready", tree.root.path, extra={"pid": os.getpid()})
         try:
@@ -242,11 +248,7 @@ class Runner:
         if self._reopen is None:
             log.info("received %s: there is no log file to open again", name_of(number))
         else:
-            problem = self._reopen()
-            if problem:
-                log.error("received %s: %s", name_of(number), problem)
-            else:
-                log.info("received %s: opened the log again", name_of(number))
+            self._reopen(functools.partial(_tell_reopened, number))
 
     def _show_stacks(self, frame: FrameType | None) -> None:
         """Write where everything is to the log: what is seen now, even if the loop is blocked in *frame*."""
@@ -370,6 +372,13 @@ def _people_trace(error: BaseException | None) -> Any:
     if isinstance(error, BaseExceptionGroup) and (trace is None or trace.tb_frame.f_code.co_filename.startswith(own)):
         return None  # the errors of a stop, collected: each of them was told when it happened
     return type(error), error, trace
+
+
+def _tell_reopened(number: int, problem: str | None) -> None:
+    if problem:
+        log.error("received %s: %s", name_of(number), problem)
+    else:
+        log.info("received %s: opened the log again", name_of(number))
 
 
 def _tell_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plait.runner.logs import LogSettings
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
-FORMATS = ("auto", "text", "json")
+FORMATS = ("auto", "text", "text-ms", "json")
 PROFILERS = ("cprofile",)
 
 #: Whose options these are: a developer's run has no pidfile, no other user, and never leaves the terminal.
@@ -218,7 +218,7 @@ class Settings(Value):
         read=one_of(*FORMATS),
         choices=FORMATS,
         group=LOG,
-        help="text or json (default: text, for plait run json where nobody looks)",
+        help="text, text-ms or json (default: text, for plait run json where nobody looks)",
     )
     log_rotate: str = setting(
         "",
@@ -351,7 +351,9 @@ class Settings(Value):
         from plait.runner.logs import LogSettings
 
         file = self.logfile or ("plaitd.log" if is_daemon else "-")
-        if is_daemon and file in ("-", "/dev/stdout", "/dev/stderr"):
+        if self.logger or self.syslog or self.journal:
+            file = "-"  # there is no file
+        elif is_daemon and file in ("-", "/dev/stdout", "/dev/stderr"):
             raise UsageError(
                 f"--logfile={file}: a daemon has no standard output: name a file, or stay in front with -n"
             )
@@ -361,7 +363,16 @@ class Settings(Value):
             raise ConfigurationError("the present directory was removed: change to one that exists") from None
         # Resolved where it was typed: the process may go elsewhere before the log is opened.
         path = file if file == "-" else os.path.abspath(file)
-        return LogSettings(file=path, level=self.log_level[-1] if self.log_level else "info", format=self.log_format)  # type: ignore[arg-type]
+        return LogSettings(
+            file=path,
+            level=self.log_level,
+            format=self.log_format,
+            rotate=self.log_rotate,
+            logger=self.logger,
+            syslog=self.syslog,
+            journal=self.journal,
+            prefix=self.prefix,
+        )
 
     def asked_to_profile(self) -> bool:
         """Return whether the run is to be profiled."""

@@ -1,8 +1,8 @@
 """
 How the bytes of a log reach a file or standard output, whole lines only
 
-Nothing is buffered: a line is one ``write``, so that killing the process loses nothing.  A sink knows nothing about
-records and formats, and is used under the lock of the handler that owns it.
+Nothing is buffered: what is written is written by the system call.  A sink knows nothing about records and formats,
+and is used by one at a time: see `plait.runner.writer.Writer`, which owns it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import select
 import stat
 import time
+from collections.abc import Sequence
 
 from plait.access import is_steady
 
@@ -30,12 +31,13 @@ class Sink:
     """
     An open descriptor that takes whole lines; the sink closes it.
 
-    *path* is what ``reopen`` opens again; without one there is nothing to open.
+    *path* is what ``reopen`` opens again; without one there is nothing to open, or there is *unreachable*: why not.
     """
 
-    def __init__(self, descriptor: int, path: str = "") -> None:
+    def __init__(self, descriptor: int, path: str = "", unreachable: str = "") -> None:
         self._descriptor = descriptor
         self._path = path
+        self._unreachable = unreachable
         self._rest = b""  # what is missing of a line that was written in part
         self._stuck = False
 
@@ -43,15 +45,16 @@ class Sink:
     def descriptor(self) -> int:
         return self._descriptor
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, notice: bytes = b"") -> None:
         """
-        Write *data*, which is whole lines, after whatever is missing of the last ones.
+        Write *notice* and *data*, which are whole lines, after whatever is missing of the last ones.
 
         Raises OSError when nothing of *data* could be written.  When a part of it could, it counts as written: the rest
         goes first the next time, so that no line stays torn.
         """
         if self._rest:
             self._finish()
+        data = notice + data
         try:
             written = os.write(self._descriptor, data)
         except BlockingIOError:
@@ -64,6 +67,29 @@ class Sink:
                 return  # said by the next write, which meets the same error
         self._stuck = False
 
+    def write_many(self, lines: Sequence[bytes]) -> int:
+        """
+        Write *lines* with one call as far as that goes; return how many are done, of which the last may be torn.
+
+        Never raises: what `write` raises for the next line says why it was not more.
+        """
+        if self._rest:
+            return 0
+        data = b"".join(lines)
+        try:
+            written = os.write(self._descriptor, data)
+        except OSError:
+            return 0
+        if written == len(data):
+            self._stuck = False
+            return len(lines)
+        for number, line in enumerate(lines):
+            if written < len(line):
+                self._rest = line[written:] if written else b""
+                return number + bool(written)
+            written -= len(line)
+        return len(lines)
+
     def reopen(self) -> int:
         """
         Open the path again and write there from now on; raises OSError, and changes nothing, when that fails.
@@ -71,6 +97,8 @@ class Sink:
         Returns how many lines stay torn in the old file: 0 or 1.
         """
         if not self._path:
+            if self._unreachable:
+                raise OSError(errno.EXDEV, self._unreachable)
             return 0
         if self._rest:
             try:

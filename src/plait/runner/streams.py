@@ -1,17 +1,52 @@
 """
-How what is printed becomes log records: standard output and standard error of a daemon
+How what is printed becomes log records: standard output and standard error
 
-Each whole line is one record; empty lines are none.
+Each whole line is one record; empty lines are none.  A library's own log handler that writes to one of the two would
+say in its format what is said already: the record itself is taken in its place.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import sys
 from threading import get_ident
+from types import FrameType
 from typing import BinaryIO, TextIO, cast
 
 _LONGEST = 65_536  # bytes of one line; a line that does not end is cut there
+_EMIT = logging.StreamHandler.emit.__code__
+
+
+class Capture:
+    """Standard output and standard error as records, from here to `end`; *handler* is where records go."""
+
+    def __init__(self, handler: logging.Handler) -> None:
+        self._streams: list[tuple[str, TextIO, TextIO | None, LineWriter]] = []
+        self._turned: list[tuple[logging.StreamHandler[TextIO], TextIO]] = []
+        for name, level in (("stdout", logging.INFO), ("stderr", logging.ERROR)):
+            replaced: TextIO | None = getattr(sys, name)
+            writer = LineWriter(logging.getLogger(name), level, replaced, handler)
+            stream = open_log_stream(writer)
+            self._streams.append((name, stream, replaced, writer))
+            setattr(sys, name, stream)
+        # Handlers that libraries made before: what they write is seen as what they write later is.
+        for logger in list(logging.root.manager.loggerDict.values()):
+            for other in logger.handlers if isinstance(logger, logging.Logger) else ():
+                for _, stream, replaced, _ in self._streams:
+                    if isinstance(other, logging.StreamHandler) and replaced and other.stream is replaced:
+                        other.setStream(stream)
+                        self._turned.append((other, replaced))
+
+    def end(self) -> None:
+        """Give the streams back; lines without an end are written."""
+        for other, replaced in self._turned:
+            if any(other.stream is stream for _, stream, _, _ in self._streams):
+                other.setStream(replaced)
+        for name, stream, original, writer in self._streams:
+            if getattr(sys, name) is stream:
+                setattr(sys, name, original)
+            writer.write_parts()
 
 
 class LineWriter(io.RawIOBase):
@@ -19,11 +54,15 @@ class LineWriter(io.RawIOBase):
     The raw end of a text stream that turns lines into records of *logger* at *level*.
 
     Parts of lines are kept for each thread apart, so that two threads that print never share a line.  ``fileno`` is
-    that of the stream that was *replaced*: child processes and C libraries write there anyway.
+    that of the stream that was *replaced*: child processes and C libraries write there anyway.  What a log handler
+    writes is left to *handler*, as the record that it came from.
     """
 
-    def __init__(self, logger: logging.Logger, level: int, replaced: TextIO | None) -> None:
+    def __init__(
+        self, logger: logging.Logger, level: int, replaced: TextIO | None, handler: logging.Handler | None = None
+    ) -> None:
         super().__init__()
+        self._handler = handler
         self._logger = logger
         self._level = level
         self._replaced = replaced
@@ -41,6 +80,9 @@ class LineWriter(io.RawIOBase):
     def write(self, data: object) -> int:
         """Take bytes; returns how many: all of them, always."""
         taken = bytes(memoryview(data))  # type: ignore[arg-type]  # any buffer, as for every raw stream
+        frame = sys._getframe(1)  # the text stream above is no frame
+        if frame.f_code is _EMIT and self._take(frame):
+            return len(taken)
         thread = get_ident()
         if thread in self._busy:
             # A handler that prints what it could not do would be asked to handle that, without end.
@@ -63,6 +105,26 @@ class LineWriter(io.RawIOBase):
         parts = list(self._parts.values())
         self._parts.clear()
         self._log(get_ident(), parts)
+
+    def _take(self, frame: FrameType) -> bool:
+        """Take the record that a log handler is about to write here, unless it comes to us anyway."""
+        record = frame.f_locals.get("record")
+        if self._handler is None or not isinstance(record, logging.LogRecord):
+            return False
+        if frame.f_locals.get("self") is self._handler:
+            return False  # people's own place for the log is this stream
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        while logger is not None:
+            if self._handler in logger.handlers:
+                return True
+            logger = logger.parent if logger.propagate else None
+        thread = get_ident()
+        self._busy.add(thread)
+        try:
+            self._handler.handle(record)
+        finally:
+            self._busy.discard(thread)
+        return True
 
     def _log(self, thread: int, lines: list[bytes]) -> None:
         self._busy.add(thread)
