@@ -389,3 +389,14 @@ def test_what_an_application_prints_is_not_lost_when_it_ends_by_a_signal(place: 
     running = run(place)
     running.log_until("is ready")
     assert "loaded\n" in running.stop(signal.SIGINT).output
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(place: Place) -> None:
+    """As with ``plait check ... | head -1``: no traceback, and the status that a shell knows for it."""
+    place.write(SHOP)
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = place.popen("check", "-y", "shop.py", program=(PLAIT,), stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert process.communicate(timeout=PATIENCE)[1] == b""
+    assert process.returncode == 128 + signal.SIGPIPE

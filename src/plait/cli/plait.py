@@ -72,6 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
         print(f"{name}: stopped by {name_of(number)} before anything was started", file=sys.stderr)
         return leave(0, number)
+    except BrokenPipeError:
+        # Who read it, "head" perhaps, has enough; nothing is to be said about what is left in the buffer.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return leave(128 + signal.SIGPIPE)
 
 
 def make_help() -> str:

@@ -29,7 +29,7 @@ def show(name: str, program: str, options: Sequence[Option], usage: str, descrip
 
         return str(import_module("plait.runner.reactors").describe_reactors())
     plugins: list[tuple[str, str]] = []
-    if program == "plaitd":
+    if program in ("plaitd", "plait run"):
         from plait.runner.plugins import find_plugins
 
         plugins = find_plugins()
