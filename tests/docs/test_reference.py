@@ -142,3 +142,12 @@ def test_the_how_to_about_plugins_shows_the_help_of_its_example(monkeypatch: pyt
     exec(page.partition("```python\n")[2].partition("```")[0], names)
 
     assert f"```text\n{Command.of(names['greet'], 'greet').make_help()}```" in page
+
+
+def test_the_detailed_operation_has_every_exit_status() -> None:
+    """Each status of the table is met at some step, and no step has one that is not in the table."""
+    table = set(re.findall(r"^\| (\d+) \|", read_section("plaitd", "Exit status"), re.MULTILINE))
+    steps = read_section("plaitd", "Detailed operation")
+
+    assert {"0", *re.findall(r": (\d+)\b", steps)} == table
+    assert [int(number) for number in re.findall(r"^(\d+)\. ", steps, re.MULTILINE)] == list(range(1, 27))

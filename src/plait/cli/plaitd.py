@@ -155,8 +155,6 @@ def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = 
     from plait.values import replace
 
     if prepared.log_path:
-        from dataclasses import replace
-
         settings = replace(settings, file=prepared.log_path)
     try:
         logs = open_logs(settings, for_people=for_people, path_of=current_path, descriptor=prepared.take_log())
