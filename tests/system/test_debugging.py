@@ -99,6 +99,7 @@ def test_the_debugger_is_there_before_anything_runs(terminal: Terminal) -> None:
     terminal.read_until("put away")
     terminal.read_until("ended: the debugger was left: exit status 0")
     assert terminal.wait() == 0
+    assert not re.search("error]|Bdb", terminal.text)
 
 
 def test_ctrl_c_comes_back_wherever_it_is(terminal: Terminal, place: Place) -> None:
@@ -167,7 +168,21 @@ def test_a_breakpoint_in_the_code_is_one_of_this_debugger(place: Place, call: st
         terminal.read_until("put away")
         terminal.read_until("ended: the debugger was left: exit status 0")
         assert terminal.wait() == 0
+        assert not re.search("error]|Bdb", terminal.text)
         assert "Executing" not in terminal.text  # what asyncio's debug mode says of a callback that takes long
+
+
+def test_another_debugger_may_be_named(place: Place) -> None:
+    """By PYTHONBREAKPOINT, as everywhere."""
+    place.write(COUNTS.replace("total += 1  # here", "total += 1; total == 1 and breakpoint()"))
+    (place.aside / "other.py").write_text("import os\ndef stop(): open(os.environ['TOLD'], 'w').write('other\\n')\n")
+    path = os.pathsep.join([str(place.aside), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with Terminal(place, "-b", "-y", "shop.py", PYTHONPATH=path, PYTHONBREAKPOINT="other.stop") as terminal:
+        terminal.read_until(PROMPT)
+        terminal.type("c")
+        assert place.heard() == "other"
+        os.kill(terminal.process.pid, signal.SIGTERM)
+        assert terminal.wait() == 0
 
 
 def test_no_limit_passes_at_a_prompt_in_a_start_or_a_stop(place: Place) -> None:
@@ -334,6 +349,7 @@ def test_statistics_are_saved_for_pstats(place: Place) -> None:
     assert place.heard() == "three"
     assert (place.folder / "out").read_bytes() == b"x" * 1_000_000  # until there is something to put in its place
     assert running.stop(signal.SIGINT).code == -signal.SIGINT
+    assert (place.folder / "out").stat().st_size < 1_000_000
     functions = pstats.Stats(str(place.folder / "out")).stats  # type: ignore[attr-defined]
     assert any(name == "count" for _, _, name in functions)
 

@@ -39,14 +39,12 @@ def debugging(runner: Runner) -> Iterator[None]:
     """
     Debug the loop of *runner*, which exists and does not run yet, while the body runs it.
 
-    Takes over SIGINT, ``breakpoint()``, unless PYTHONBREAKPOINT names another hook, and ``pdb.set_trace()``; all are
-    given back at the end.  asyncio's debug mode is on.
+    Takes over SIGINT and ``pdb.set_trace()``, which ``breakpoint()`` calls unless PYTHONBREAKPOINT names another; both
+    are given back at the end.  asyncio's debug mode is on.
     """
     session = Session(runner)
     debugger = Debugger(session)
-    before = sys.breakpointhook, pdb.set_trace, signal.getsignal(signal.SIGINT)
-    if not os.environ.get("PYTHONBREAKPOINT"):
-        sys.breakpointhook = session.hook
+    before = pdb.set_trace, signal.getsignal(signal.SIGINT)
     pdb.set_trace = session.hook
     session.main = debugger
     signal.signal(signal.SIGINT, debugger.interrupted)
@@ -58,8 +56,8 @@ def debugging(runner: Runner) -> Iterator[None]:
         yield
     finally:
         sys.settrace(None)
-        sys.breakpointhook, pdb.set_trace = before[:2]
-        signal.signal(signal.SIGINT, before[2])
+        pdb.set_trace = before[0]
+        signal.signal(signal.SIGINT, before[1])
 
 
 def _not_started_yet(debugger: Debugger, application: Application) -> None:
@@ -115,8 +113,8 @@ class Session:
                 if self._time is not None and is_main:
                     self._paused += self._time() - began
 
-    def hook(self, *arguments: Any, header: str | None = None, **options: Any) -> None:
-        """Stop in the caller: what ``breakpoint()`` and ``pdb.set_trace()`` do while this lasts."""
+    def hook(self, *, header: str | None = None, **options: Any) -> None:
+        """Stop in the caller: what ``pdb.set_trace()`` does while this lasts; *options* are those of newer Pythons."""
         is_main = threading.current_thread() is threading.main_thread()
         debugger = self.main if is_main and self.main is not None else Debugger(self)
         if header is not None:
