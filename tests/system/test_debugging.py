@@ -520,17 +520,15 @@ async def talks(context):
         if number % 100 == 0:
             await asyncio.sleep(0)
     tell("said all")
+    await asyncio.Event().wait()
 
 application = Application("shop", [talks])
 """)
     running: Any = place.daemonize()
     for _ in range(100):
-        try:
-            running.send(signal.SIGUSR2)
-        except ProcessLookupError:
-            break
+        running.send(signal.SIGUSR2)
     assert place.heard() == "said all"
-    ended = running.wait()
+    ended = running.stop()
     assert ended.code == 0
     numbers = [int(found) for found in re.findall(r"\[shop/talks#info\] record (\d+)\n", ended.output)]
     assert numbers == list(range(3000))
