@@ -92,6 +92,13 @@ def test_every_event_loop_is_in_the_reference() -> None:
         assert set(re.findall(r"\w+", says)) <= set(re.findall(r"\w+", rows[name])), name
 
 
+def test_every_kind_of_service_can_be_described_as_data() -> None:
+    """The page about data has a table of each kind, of groups, and of the policies in them."""
+    kinds = set(re.findall(r"{fields-table} (\w+)", read("services"))) | {"Group", "Application", "Limit", "Backoff"}
+
+    assert set(re.findall(r"{data-table} (\w+)", read("description"))) == kinds
+
+
 def test_every_signal_is_in_the_reference() -> None:
     """The table of signals has each that plaitd hears, in the README as well."""
     for text in (read("plaitd"), (REFERENCE.parents[1] / "README.md").read_text(encoding="utf-8")):

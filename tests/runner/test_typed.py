@@ -56,6 +56,14 @@ class Shop:
             raise ValueError("a port is at most 65535")
 
 
+@dataclass(frozen=True)
+class Loud:
+    """Its refusal has two lines."""
+
+    def __post_init__(self) -> None:
+        raise ValueError("one\ntwo")
+
+
 Id = NewType("Id", int)
 Bound = TypeVar("Bound", bound=int)
 NOON = datetime.datetime(2026, 1, 31, 12, 0)
@@ -238,6 +246,10 @@ WRONG_DATA: list[tuple[Any, Any, str]] = [
     (Mapping[str, int], [], "is a list: wanted a table, each value a whole number"),
     (frozenset[Any], [[]], "has an item twice or one that cannot be in a set: wanted plain values"),
     (datetime.date, NOON, "2026-01-31T12:00:00 is a date and time: wanted a date such as 2026-01-31"),
+    (Literal[True, 2], 1, "1: wanted one of true, 2"),
+    (str, 1, "1 is a whole number: wanted a text"),
+    (Callable[..., Any], "a\n:b", r"a\n:b: wanted module:attribute, such as shop.web:answer"),
+    (Loud, {}, "one two: correct it"),
     (Literal["a"], 1, "1 is a whole number: wanted one of a"),
     (Endpoint, 80, "80 is a whole number: wanted an endpoint such as tcp:8080"),
     (Annotated[Endpoint, Endpoint.connecting], 80, "80 is a whole number: wanted an endpoint such as tcp:8080"),
@@ -263,6 +275,11 @@ WRONG_TABLES: list[tuple[dict[str, Any], str]] = [
     (
         {"host": "h", "a b": 1},
         'plait.toml: app."a b": Shop has no field a b: it has host, port, ratio, debug, store, tags, prices, mode, '
+        "max_age, hook, strange",
+    ),
+    (
+        {"a\nb": 1},
+        r'plait.toml: app."a\nb": Shop has no field a\nb: it has host, port, ratio, debug, store, tags, prices, mode, '
         "max_age, hook, strange",
     ),
     ({"host": "h", "port": 70000}, "plait.toml: app: a port is at most 65535: correct it"),

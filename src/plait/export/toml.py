@@ -122,8 +122,7 @@ def _is_default(item: dataclasses.Field[Any], given: Any) -> bool:
     default = item.default
     if item.default_factory is not dataclasses.MISSING:
         default = item.default_factory()
-    # To Python 1 is True; to TOML they are two things.
-    return isinstance(given, bool) is isinstance(default, bool) and bool(given == default)
+    return bool(given == default)
 
 
 def write_value(value: Any, where: str) -> Any:

@@ -202,7 +202,7 @@ def call(reader: Callable[[Any], Any], data: Any, place: Place) -> Any:
     except ConfigurationError as error:
         raise type(error)(sentence(place, error)) from error
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(sentence(place, show(data), error)) from error
+        raise ConfigurationError(sentence(place, show(data), " ".join(str(error).split()))) from error
 
 
 # Dataclasses --------------------------------------------------------------------------------------------------------
@@ -229,7 +229,9 @@ def build(cls: Callable[..., Any], given: Mapping[str, Any], place: Place) -> An
     except ConfigurationError as error:
         raise type(error)(sentence(place, error)) from error
     except Exception as error:
-        raise ConfigurationError(sentence(place, str(error) or type(error).__name__, "correct it")) from error
+        raise ConfigurationError(
+            sentence(place, " ".join(str(error).split()) or type(error).__name__, "correct it")
+        ) from error
 
 
 def read_fields(
