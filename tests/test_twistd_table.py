@@ -166,11 +166,19 @@ ROWS = [
     keep(
         "user and group by name or number, groups always set, numbers without an entry too",
         "system/test_process_privileges.py::test_a_named_user_gets_its_own_groups_and_no_way_back",
+        "system/test_drop.py::test_every_thread_of_a_daemon_is_exactly_who_it_should_be",
         "system/test_weaknesses.py::test_a_user_may_be_only_a_number",
+        "system/test_log_place.py::test_a_log_in_a_folder_of_roots_is_made_for_the_user",
         why=f"{PAGE}#Another user",
     ),
-    keep("--euid changes the effective numbers only", later="there is no --euid"),
-    keep("--chroot, with the default pidfile and before the folder is entered", later="there is no --chroot"),
+    keep(
+        "--euid changes the effective numbers only",
+        "system/test_drop.py::test_euid_changes_only_the_effective_numbers",
+    ),
+    keep(
+        "--chroot, with the default pidfile and before the folder is entered",
+        "system/test_jail.py::test_a_daemon_lives_in_an_empty_folder",
+    ),
     keep(
         "pidfile and log are relative to where they were typed",
         "process/test_prepare.py::test_paths_mean_what_they_meant_where_they_were_typed",
