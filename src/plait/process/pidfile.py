@@ -21,8 +21,9 @@ import time
 from plait.access import is_at, is_steady
 from plait.errors import AlreadyRunning, CannotCreate
 
-#: How long a loser waits for the winner to write its number, in seconds; it needs some microseconds.
-NUMBER_TIMEOUT = 0.2
+#: How long a loser waits for the winner to write its number, in seconds.  It needs some microseconds, but among fifty
+#: that start at once on a busy machine its turn may come late.
+NUMBER_TIMEOUT = 2.0
 #: How often the file may be replaced between opening and locking it; honest starters do it a few times at most.
 REPLACEMENTS = 1000
 
@@ -224,10 +225,12 @@ def _is_marked(descriptor: int) -> bool:
 def _read_holder(descriptor: int) -> int | None:
     """Return the number that the holder of a locked file wrote, or None if it did not yet."""
     deadline = time.monotonic() + NUMBER_TIMEOUT
+    pause = 0.002
     while not _is_marked(descriptor):
         if time.monotonic() > deadline:
             return None
-        time.sleep(0.002)  # a lock can be waited for, but for "locked" there is no event
+        time.sleep(pause)  # a lock can be waited for, but for "locked" there is no event
+        pause = min(2 * pause, 0.05)  # or many losers would keep the winner from its turn
     number = os.pread(descriptor, 32, 0).partition(b"\n")[0]
     return int(number) if number.isdigit() else None
 
