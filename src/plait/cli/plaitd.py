@@ -168,15 +168,16 @@ def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = 
     log = logging.getLogger("plait")
     for level, text in prepared.notes:
         log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
-    return House(prepared, logs)
+    return House(prepared, logs, behind=capture)
 
 
 class House:
     """A prepared process with open logs: runs an application, then puts everything away."""
 
-    def __init__(self, prepared: Prepared, logs: Logs) -> None:
+    def __init__(self, prepared: Prepared, logs: Logs, *, behind: bool = True) -> None:
         self._prepared = prepared
         self._logs = logs
+        self._behind = behind
 
     def show_title(self, title: str) -> None:
         """Show *title* as that of the process."""
@@ -220,7 +221,8 @@ class House:
         )
         log.info("%s runs %s", version("plaitd"), application.name, extra={"pid": os.getpid()})
         # From here on others are served, whom a disk that stalls must not delay.
-        self._logs.write_behind()
+        if self._behind:  # and not between the lines of a debugger
+            self._logs.write_behind()
         # All that was loaded stays for good: out of the garbage collector's sight, it costs nothing any more, neither
         # now nor at the end.
         gc.freeze()
