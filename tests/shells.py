@@ -31,6 +31,15 @@ complete -F answer plaitd plait
 PS1='ready'
 """
 
+#: What becomes of the line, which is then thrown away.
+BASH_LINE = r"""
+bind 'set bell-style none'
+bind 'set enable-bracketed-paste off'
+bind '"\t": complete'
+bind -x '"\C-t": printf "%s\n" "$READLINE_LINE" >> "$ANSWERS"'
+PS1='ready'
+"""
+
 #: The same: what is added for somebody is written down on the way.
 ZSH = r"""
 compadd() {
@@ -84,7 +93,7 @@ def ask(shell: str, setup: str, lines: Iterable[str], folder: Path, **environmen
     A test that needs a shell that is not installed is skipped, loudly.
     """
     lines = list(dict.fromkeys(lines))
-    program = shutil.which(shell) or pytest.skip(f"{shell} is not installed: apt-get install {shell}")
+    program = shutil.which(shell) or pytest.skip(f"NOT RUN: needs {shell}")
     answers, questions, script = folder / ".answers", folder / ".questions", folder / ".setup"
     answers.write_text("")
     questions.write_text("".join(f"{line}\n" for line in lines))
@@ -112,6 +121,18 @@ def ask(shell: str, setup: str, lines: Iterable[str], folder: Path, **environmen
         assert ended.stdout + ended.stderr == ""
     rows = [line.split("\t") for line in answers.read_text().splitlines()]
     return {row[0]: [word for word in row[1:] if word] for row in rows}
+
+
+def complete_lines(setup: str, lines: Iterable[str], folder: Path) -> list[str]:
+    """Return what bash makes of each of *lines*, in *folder*, at the key for completion, when taught by *setup*."""
+    program = shutil.which("bash") or pytest.skip("NOT RUN: needs bash")
+    answers = folder / ".answers"
+    answers.write_text("")
+    (folder / ".setup").write_text(setup + BASH_LINE)
+    typed = "".join(f"{line}\t\x14\x15" for line in lines) + "exit\n"
+    around = {**os.environ, "ANSWERS": str(answers), "TERM": "dumb", "HOME": str(folder)}
+    run_at_terminal([program, "--norc", "--noprofile", "-i"], typed, folder, around)
+    return answers.read_text().splitlines()
 
 
 def run_at_terminal(command: Sequence[str], typed: str, folder: Path, environment: dict[str, str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from tests.shells import SHELLS, ask
+from tests.shells import SHELLS, ask, complete_lines
 
 from plait.cli.plait import main
 from plait.runner.command_line import COMMANDS
@@ -19,24 +21,15 @@ def all_lines() -> list[CommandLine]:
     return command_lines(find_plugins())
 
 
-@pytest.fixture(scope="module")
-def offered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Offered]:
+@pytest.fixture(scope="module", params=SHELLS)
+def offered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Offered:
     """What each shell offers, in a folder with some files."""
-    found = {}
-    for shell in SHELLS:
-        folder = tmp_path_factory.mktemp(shell)
-        for name in ("a b.py", "shop.py", "shop.tac", "shop.toml"):
-            (folder / name).touch()
-        (folder / "site").mkdir()
-        lines = [*ANSWERS, *(f"{line.name} -" for line in all_lines()), *(f"{line.name} --" for line in all_lines())]
-        found[shell] = ask(shell, make_script(shell), lines, folder)
-    return found
-
-
-@pytest.fixture(params=SHELLS)
-def shell(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+    folder = tmp_path_factory.mktemp(request.param)
+    for name in ("a b.py", "shop.py", "shop.tac", "shop.toml"):
+        (folder / name).touch()
+    (folder / "site").mkdir()
+    options = [f"{line.name} {begun}" for line in all_lines() for begun in ("-", "--")]
+    return ask(request.param, make_script(request.param), [*ANSWERS, *options], folder)
 
 
 def behind(offered: Offered, line: str) -> set[str]:
@@ -48,10 +41,10 @@ def behind(offered: Offered, line: str) -> set[str]:
 
 
 @pytest.mark.parametrize("line", all_lines(), ids=lambda line: line.name)
-def test_every_option_is_offered_behind_its_program(line: CommandLine, shell: str, offered: dict[str, Offered]) -> None:
+def test_every_option_is_offered_behind_its_program(line: CommandLine, offered: Offered) -> None:
     """Short and long, also those of plugins; and nothing that is none, or that is answered with a sentence only."""
     flags = {flag for option in line.options for flag in option.flags}
-    found = {word for begun in ("-", "--") for word in offered[shell][f"{line.name} {begun}"]}
+    found = {word for begun in ("-", "--") for word in offered[f"{line.name} {begun}"]}
 
     assert found == flags
     assert flags >= {"--help"}
@@ -109,9 +102,29 @@ ANSWERS: dict[str, set[str]] = {
 
 
 @pytest.mark.parametrize("line", ANSWERS)
-def test_what_is_offered(line: str, shell: str, offered: dict[str, Offered]) -> None:
+def test_what_is_offered(line: str, offered: Offered) -> None:
     """Values, files by their kind, users, commands, plugins: in the same places in each shell."""
-    assert behind(offered[shell], line) == ANSWERS[line]
+    assert behind(offered, line) == ANSWERS[line]
+
+
+def test_a_line_is_completed_as_it_is_to_be_typed(tmp_path: Path) -> None:
+    """With what a shell wants for a space in a name, behind a sign of equality, and in the middle of a path."""
+    (tmp_path / "a b.py").touch()
+    (tmp_path / "si te").mkdir()
+    (tmp_path / "si te" / "x:y.py").touch()
+    lines = {
+        "plaitd --log-fo": "plaitd --log-format ",
+        "plaitd --log-format=j": "plaitd --log-format=json ",
+        "plaitd --log-level=shop=w": "plaitd --log-level=shop=warning ",
+        "plaitd -ny a": "plaitd -ny a\\ b.py ",
+        "plaitd --python=a": "plaitd --python=a\\ b.py ",
+        "plaitd -d s": "plaitd -d si\\ te/",
+        "plaitd -y si\\ te/": "plaitd -y si\\ te/x\\:y.py ",
+        'plaitd -y "a': 'plaitd -y "a b.py" ',
+        "plait com": "plait completion ",
+    }
+
+    assert complete_lines(make_script("bash"), lines, tmp_path) == list(lines.values())
 
 
 def test_every_kind_of_value_is_asked_for() -> None:
@@ -143,6 +156,7 @@ def test_a_slip_is_said(arguments: list[str], sentence: str, capsys: pytest.Capt
     assert capsys.readouterr() == ("", f"plait completion: {sentence}: see plait completion --help\n")
 
 
+@pytest.mark.parametrize("shell", SHELLS)
 def test_the_script_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     """And nothing else."""
     assert main(["completion", shell]) == 0
