@@ -230,6 +230,8 @@ def test_help_fits_a_terminal_and_names_every_option(
     assert shown.err == ""
     assert shown.out.startswith(f"usage: {program} [options] (-y FILE | module:attribute)\n")
     assert all(len(line) <= 80 for line in shown.out.splitlines())
+    page = program.partition(" ")[0]
+    assert shown.out.endswith(f"\n\nman {page} says more: signals, files, exit status, examples.\n")
     for option in options_of(program):
         for name in option.flags or (option.metavar,):
             named = re.search(rf"^  (-.*, )?{re.escape(name)}(,| |$)", shown.out, re.MULTILINE)

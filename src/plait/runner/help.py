@@ -25,15 +25,16 @@ def show(name: str, program: str, options: Sequence[Option], usage: str, descrip
 
         return f"{version(program)}\n"
     if name == "help_reactors":
-        from importlib import import_module
+        from plait.runner.reactors import describe_reactors
 
-        return str(import_module("plait.runner.reactors").describe_reactors())
+        return describe_reactors()
     plugins: list[tuple[str, str]] = []
     if program in ("plaitd", "plait run"):
         from plait.runner.plugins import find_plugins
 
         plugins = find_plugins()
-    return make_help(options, usage, description, plugins)
+    end = f"man {program.partition(' ')[0]} says more: signals, files, exit status, examples."
+    return make_help(options, usage, description, plugins, end)
 
 
 def make_help(
