@@ -98,8 +98,10 @@ class Typed(Service[None]):
     type: str = ""
 
 
-partial = functools.partial(sweep)
-unnamed = lambda: None  # noqa: E731 - it is to have no name
+# What does not know its name, and has one here.
+bound = functools.partial(sweep)
+unnamed = lambda: None  # noqa: E731 - its own name is "<lambda>"
+echo = EchoProtocol()
 
 
 def make_inner() -> Callable[[], None]:
@@ -108,13 +110,13 @@ def make_inner() -> Callable[[], None]:
     return inner
 
 
-inner = make_inner()
+made = make_inner()
 
 
 def hidden() -> None: ...
 
 
-shadowed = hidden
+lost = [hidden]
 
 
 def hidden() -> None: ...  # type: ignore[no-redef]

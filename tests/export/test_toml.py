@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import sys
 import tomllib
 import types
@@ -225,6 +226,8 @@ def test_every_kind_is_tried() -> None:
     }
 
 
+HERE = "tests.export.parts"
+
 # As people read it ----------------------------------------------------------------------------------------------------
 
 SHOP = """\
@@ -299,6 +302,25 @@ def test_what_is_written_can_be_run(tmp_path: Path) -> None:
     assert to_data(load_toml(str(tmp_path / "shop.toml"))) == tomllib.loads(SHOP)
 
 
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (parts.sweep, "sweep"),
+        (parts.EchoProtocol.make, "EchoProtocol.make"),
+        (parts.bound, "bound"),
+        (parts.unnamed, "unnamed"),
+        (parts.made, "made"),
+        (parts.echo.method, "echo.method"),
+    ],
+)
+def test_what_stands_in_a_module_has_a_name(function: Any, name: str) -> None:
+    """Also if it does not know that itself: a partial, a lambda, the method of an object."""
+    application = Application("shop", [Periodic(5, function, name="api")])
+
+    assert f'function = "{HERE}:{name}"' in write(application)
+    is_there_and_back(application)
+
+
 # What has no form -----------------------------------------------------------------------------------------------------
 
 
@@ -312,28 +334,27 @@ def make_class() -> Any:
     return Local(name="api")
 
 
-HERE = "tests.export.parts"
 UNWRITABLE: list[tuple[Callable[[], Service[Any]], str]] = [
     (
-        lambda: Periodic(5, parts.unnamed, name="api"),
+        lambda: Periodic(5, lambda: None, name="api"),
         "function: a lambda has no name: make it a function of its module",
     ),
     (
-        lambda: Periodic(5, parts.partial, name="api"),
-        "function: a partial has no name: write a function that does what it does",
+        lambda: Periodic(5, functools.partial(parts.sweep), name="api"),
+        "function: a partial has no name: give it one in its module, or write a function",
     ),
     (
-        lambda: Periodic(5, parts.inner, name="api"),
+        lambda: Periodic(5, parts.make_inner(), name="api"),
         "function: inner is made inside of a function, where it has no name: move it out",
     ),
     (
-        lambda: Periodic(5, parts.shadowed, name="api"),
-        f"function: {HERE}:hidden is something else: give it a name of its own in its module",
+        lambda: Periodic(5, parts.lost[0], name="api"),
+        f"function: {HERE}:hidden is not it, or cannot be imported: give it a name of its own in its module",
     ),
     (
         lambda: Periodic(5, parts.EchoProtocol().method, name="api"),
-        "function: <bound method EchoProtocol.method of <tests.export.parts.... belongs to an object, and that has no "
-        "name: write a function",
+        "function: EchoProtocol.method belongs to an object that has no name: give it one in its module, or write a "
+        "function",
     ),
     (
         make_class,
@@ -377,6 +398,11 @@ def test_what_would_be_refused_when_it_is_read_is_refused_now() -> None:
             "started",
             "/srv/started.py",
             "work is in /srv/started.py, which cannot be imported from here: change to its folder",
+        ),
+        (
+            "application_json",
+            "json.py",
+            "work is in json.py, which has the name of another module: call the file otherwise",
         ),
         ("started", "started.py", ""),
     ],

@@ -133,7 +133,8 @@ def export(arguments: Sequence[str]) -> int:
     if form not in writers:
         what = f"{form}: no such format{nearest(form, list(writers))}" if form else "no format"
         raise UsageError(f"{what}: give one of {', '.join(sorted(writers))}, then the application")
-    print(find(writers[form])(load(settings)), end="")
+    application = load(settings)
+    print(find(writers[form])(application), end="")
     return 0
 
 
