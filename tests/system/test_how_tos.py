@@ -1,4 +1,4 @@
-"""The how-tos for containers and for systemd: what they tell people to write is taken by what they write it for."""
+"""The how-tos for containers, systemd and logrotate: what they tell people to write does what they say."""
 
 from __future__ import annotations
 
@@ -100,3 +100,31 @@ def test_systemd_takes_the_units(tmp_path: Path, name: str) -> None:
 
     mine = [line for line in (ended.stdout + ended.stderr).splitlines() if "shop." in line]
     assert (ended.returncode, mine) == (0, []), ended
+
+
+@pytest.mark.root
+def test_logrotate_rotates_as_it_is_told(place: Place) -> None:
+    """With the lines of the how-to the old file is kept as it is, and a new one, made by plaitd, has what comes."""
+    logrotate = shutil.which("logrotate") or pytest.skip("NOT RUN: needs logrotate")
+    (lines,) = re.findall(r"^```\n(/var/log/.*?)^```$", (HOW_TO / "run-as-a-daemon.md").read_text(), re.M | re.DOTALL)
+    place.write(SHOP)
+    daemon = place.daemonize()
+    log = place.folder / "plaitd.log"
+    configuration = place.root / "logrotate.conf"
+    configuration.write_text(
+        lines.replace("/var/log/shop/shop.log", str(log)).replace("/run/shop/plaitd.pid", str(place.pidfile))
+    )
+    os.chmod(configuration, 0o644)
+    before = log.read_text()
+
+    rotate = [logrotate, "--force", "--state", str(place.root / "state"), str(configuration)]
+    ended = subprocess.run(rotate, capture_output=True, text=True, timeout=30)
+    stopped = daemon.stop()
+
+    assert (ended.returncode, ended.stdout + ended.stderr) == (0, "")
+    assert stopped.code == 0
+    old = log.with_name("plaitd.log.1")
+    assert old.read_text().startswith(before)
+    assert log.read_text().endswith("exit status 0\n")
+    assert log.stat().st_mode & 0o777 == 0o600
+    place.allow("plaitd.log.1")
