@@ -9,23 +9,15 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
-from types import TracebackType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import asyncio
-    from contextlib import AbstractContextManager
-
-    from plait.endpoints import Endpoint
-    from plait.process.prepare import Prepared
-    from plait.runner.logs import Logs, LogSettings
-    from plait.runner.runner import Runner
+    from plait.process.prepare import ProcessSettings
+    from plait.runner.log_settings import LogSettings
     from plait.runner.settings import Settings
     from plait.runner.signals import Signals
     from plait.tree.application import Application
-
-    Observer = Callable[[Runner], AbstractContextManager[object]]
 
 USAGE = "plaitd [options] (-y FILE | -f FILE | APPLICATION)"
 DESCRIPTION = "Run an application as a daemon: returns when it is ready, or says why it is not."
@@ -70,37 +62,17 @@ def _main(arguments: Sequence[str]) -> int:
 
 def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bool = False) -> int:
     """Run what *settings* name; the steps are those of the design, in its order."""
-    from plait.errors import PlaitError
     from plait.process.prepare import prepare
-    from plait.runner.loader import load
+    from plait.runner.house import connects_of, find_observers, open_house, open_log
     from plait.runner.reactors import loop_factory
 
     log_settings = settings.log(is_daemon=daemonize)
+    process_settings = settings.process(daemonize=daemonize)
     # What a debugger can see of the loop is asyncio's, and its clock can stand still.
     make_loop = loop_factory("asyncio" if settings.debug and settings.reactor == "auto" else settings.reactor)
     around = find_observers(settings)
-    process_settings = settings.process(daemonize=daemonize)
     with signals.raised():
-        if process_settings.gives_up:
-            from plait.process.capabilities import forbid_new_privileges
-
-            forbid_new_privileges()  # threads that begin while the application loads are to have it as well
-        if log_settings.logger:
-            from plait.runner.custom_logger import find_factory
-
-            find_factory(log_settings.logger)  # what is wrong with it is said on the terminal, and before the fork
-        try:
-            application = load(settings)
-        except PlaitError as error:
-            if settings.debug:
-                from plait.runner.debugging import post_mortem
-
-                post_mortem(error)
-            raise
-        if process_settings.leaves:
-            from plait.runner.preload import preload
-
-            preload()
+        application = load(settings, process_settings, log_settings)
     with (
         prepare(
             process_settings,
@@ -116,150 +88,29 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
         return house.run(application, signals, make_loop, stop_timeout=settings.stop_timeout, around=around)
 
 
-def find_observers(settings: Settings) -> Sequence[Observer]:
-    """Return what is to be around the loop while it runs."""
-    observers: list[Observer] = []
-    if settings.debug:
-        from plait.runner.debugging import debugging
+def load(settings: Settings, process_settings: ProcessSettings, log_settings: LogSettings) -> Application:
+    """Load the application, and all that people's code must be there for, while this is still who started it."""
+    from plait.errors import PlaitError
+    from plait.runner import loader
 
-        observers.append(debugging)
-    if settings.asked_to_profile():
-        from plait.runner.profiling import Profiling
+    if process_settings.gives_up:
+        from plait.process.capabilities import forbid_new_privileges
 
-        profiling = Profiling(settings.profile, settings.savestats)
-        profiling.preload()
-        observers.append(lambda runner: profiling.run())
-    return observers
+        forbid_new_privileges()  # threads that begin while the application loads are to have it as well
+    if log_settings.logger:
+        from plait.runner.custom_logger import find_factory
 
-
-def open_log(path: str) -> int:
-    """Open the log at *path*, where that cannot wait until the process is prepared."""
-    from plait.runner.sinks import open_log_file
-
-    return open_log_file(path)
-
-
-def connects_of(application: Application) -> list[Endpoint]:
-    """Return where the services of *application* say that they connect to."""
-    from plait.endpoints import Endpoint
-
-    found = (getattr(service, "endpoint", None) for _, service in application.walk())
-    return [endpoint for endpoint in found if isinstance(endpoint, Endpoint) and endpoint.connects]
-
-
-def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = False, capture: bool = True) -> House:
-    """Open the logs of a prepared process, as the user that it has become; what is printed is logged with *capture*."""
-    from plait.errors import PlaitError, sentence
-    from plait.runner.logs import open_logs
-    from plait.tree.service import current_path
-    from plait.values import replace
-
-    if prepared.log_path:
-        settings = replace(settings, file=prepared.log_path)
+        find_factory(log_settings.logger)  # what is wrong with it is said on the terminal, and before the fork
     try:
-        logs = open_logs(settings, for_people=for_people, path_of=current_path, descriptor=prepared.take_log())
+        application = loader.load(settings)
     except PlaitError as error:
-        prepared.failed(sentence(error), error.exit_code)
+        if settings.debug:
+            from plait.runner.debugging import post_mortem
+
+            post_mortem(error)
         raise
-    if capture:  # who debugs wants to see, where he types, what is printed
-        logs.capture_streams()
-    import logging
+    if process_settings.leaves:
+        from plait.runner.preload import preload
 
-    log = logging.getLogger("plait")
-    for level, text in prepared.notes:
-        log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
-    return House(prepared, logs, behind=capture)
-
-
-class House:
-    """A prepared process with open logs: runs an application, then puts everything away."""
-
-    def __init__(self, prepared: Prepared, logs: Logs, *, behind: bool = True) -> None:
-        self._prepared = prepared
-        self._logs = logs
-        self._behind = behind
-
-    def show_title(self, title: str) -> None:
-        """Show *title* as that of the process."""
-        import logging
-
-        from plait.runner.title import set_title
-
-        problem = set_title(title)
-        if problem:
-            logging.getLogger("plait").warning("%s", problem)
-
-    def run(
-        self,
-        application: Application,
-        signals: Signals,
-        make_loop: Callable[[], asyncio.AbstractEventLoop],
-        *,
-        stop_timeout: float | None = None,
-        around: Sequence[Observer] = (),
-    ) -> int:
-        """Run *application* to its end; return the exit code, or end the process if something still runs."""
-        import logging
-
-        from plait.errors import sentence
-        from plait.runner.command_line import version
-        from plait.runner.runner import Runner
-        from plait.runner.signals import end_by, name_of
-
-        log = logging.getLogger("plait")
-        runner = Runner(
-            application,
-            signals=signals,
-            make_loop=make_loop,
-            sockets=self._prepared.sockets,
-            starter=self._prepared,
-            stop_timeout=stop_timeout,
-            reopen=None if self._logs.is_stream else self._logs.reopen_soon,
-            flush=self._logs.flush,
-            leave=self.close,
-            around=around,
-        )
-        log.info("%s runs %s", version("plaitd"), application.name, extra={"pid": os.getpid()})
-        # From here on others are served, whom a disk that stalls must not delay.
-        if self._behind:  # and not between the lines of a debugger
-            self._logs.write_behind()
-        # All that was loaded stays for good: out of the garbage collector's sight, it costs nothing any more, neither
-        # now nor at the end.
-        gc.freeze()
-        gc.enable()
-        code = runner.run()
-        heard = runner.was_ready or (self._logs.is_stream and runner.has_begun)
-        if code and not (heard or self._prepared.is_daemon):
-            # The log is in a file, or it is about the command line: whoever waits at the terminal is to hear it.
-            print(f"plaitd: {sentence(runner.why())}", file=sys.__stderr__)
-        by_force = runner.must_end_now()
-        problem = self._prepared.close()
-        if problem:
-            log.warning("%s", problem)
-        level = logging.INFO if code == 0 else logging.CRITICAL
-        by_signal = signals.ends_by if code == 0 else 0
-        how = f"by {name_of(by_signal)}" if by_signal else f"exit status {code}"
-        log.log(level, "ended: %s: %s", runner.why(), how)
-        if by_force:
-            self._logs.close()
-            if by_signal:
-                end_by(by_signal)
-            os._exit(code)
-        return code
-
-    def close(self) -> None:
-        """Put everything away at once."""
-        self._prepared.close()
-        self._logs.close()
-
-    def __enter__(self) -> House:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is not None:
-            import logging
-
-            logging.getLogger("plait").critical("ended: a fault of plaitd itself", exc_info=error)
-        self._logs.close()
+        preload()
+    return application
