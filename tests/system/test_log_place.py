@@ -102,18 +102,31 @@ def test_what_lies_in_a_folder_of_the_user_is_not_given_away(place: Place, logs:
 
 
 @pytest.mark.promise(85)
-def test_a_link_of_the_user_on_the_way_is_not_followed_by_root(place: Place, logs: Path) -> None:
-    """Through it the user could have root make a file of its own anywhere, such as /etc/cron.d."""
-    (place.root / "cron.d").mkdir()
-    (logs / "way").symlink_to(place.root / "cron.d")
-    os.chown(logs / "way", NOBODY, NOBODY, follow_symlinks=False)
+@pytest.mark.parametrize("kind", ["of the user", "sticky", "above", "above, of its group", "above, closed"])
+def test_root_makes_nothing_where_the_user_may_lead_it(place: Place, logs: Path, kind: str) -> None:
+    """By a link, or by moving folders, the user could have root make a file of its own in, say, /etc/cron.d."""
+    cron = place.root / "cron.d"
+    cron.mkdir()
     log = logs / "way" / "shop"
+    if kind.startswith("above"):
+        (logs / "above").mkdir()
+        log = logs / "above" / "shop"
+        if "group" in kind:
+            os.chown(logs, 0, NOBODY)
+        logs.chmod(0o555 if "closed" in kind else 0o775)
+    else:
+        if kind == "sticky":
+            os.chown(logs, 0, 0)
+            logs.chmod(0o1777)
+        (logs / "way").symlink_to(cron)
+        os.chown(logs / "way", NOBODY, NOBODY, follow_symlinks=False)
     ended = place.run("-n", "-u", "nobody", "-l", str(log), "-y", "shop.py")
     assert (ended.code, ended.errors) == (
         73,
         f"plaitd: {log}: cannot be written (Permission denied): give another place with --logfile\n",
     )
-    assert list((place.root / "cron.d").iterdir()) == []
+    assert list(cron.iterdir()) == []
+    assert not log.exists()
 
 
 @pytest.mark.parametrize("is_linked", [False, True])
