@@ -18,7 +18,6 @@ import stat
 import struct
 import time
 
-from plait.access import is_at, is_steady
 from plait.errors import AlreadyRunning, CannotCreate
 
 #: How long a loser waits for the winner to write its number, in seconds.  It needs some microseconds, but among fifty
@@ -56,6 +55,8 @@ class Pidfile:
         is not what it should be: a regular file, with one name, that belongs to this user or to root.  A file that
         fails that test was planted, perhaps, and is left as it is.
         """
+        from plait.access import is_at, is_steady  # who wants no pidfile needs none of it
+
         shown = shown or path
         for _ in range(REPLACEMENTS):
             try:
@@ -112,6 +113,8 @@ class Pidfile:
         """
         if self._descriptor < 0 or self._writer != os.getpid():
             return ""
+        from plait.access import is_at
+
         problem = ""
         try:
             if not self.path:

@@ -14,8 +14,6 @@ import stat
 import time
 from collections.abc import Sequence
 
-from plait.access import is_steady
-
 _PATIENCE = 1.0  # seconds for which a pipe that is full is waited for, once
 
 # The names under which people know the streams of their process; container images link their log files to these.
@@ -175,8 +173,10 @@ def open_log_file(path: str) -> int:
     try:
         status = os.fstat(descriptor)
         problem = _problem_of(status)
-        if not problem and stat.S_ISREG(status.st_mode) and not is_steady(path, descriptor):
-            problem = "it is being replaced"
+        if not problem and stat.S_ISREG(status.st_mode):
+            from plait.access import is_steady  # who logs to a stream needs none of it
+
+            problem = "" if is_steady(path, descriptor) else "it is being replaced"
         if problem:
             raise OSError(errno.EPERM, problem, path)
         os.set_blocking(descriptor, True)
