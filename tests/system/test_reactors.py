@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from plait.runner.reactors import KNOWN
 from tests.system.daemon import IDLE, PATIENCE, PLAITD, Place
@@ -140,6 +141,22 @@ def test_what_rloop_lacks_is_said(place: Place) -> None:
             "take --reactor=asyncio"
         )
         assert running.stop().code == 0
+
+
+def test_tls_with_rloop_is_said(place: Place) -> None:
+    """By the first client: then the listener has failed, and its group with it."""
+    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(place.folder / "cert.pem"))
+    place.allow("cert.pem")
+    port = find_free_port()
+    endpoint = f"ssl:{port}:privateKey=cert.pem:interface=127.0.0.1"
+    place.write(LACKS.replace("{service}", f'Listener("{endpoint}", follow, name="web", restart="never")'))
+    running = place.foreground("-r", "rloop").ready()
+    with socket.create_connection(("127.0.0.1", port), PATIENCE):
+        running.log_until(
+            r"\[shop/web#error\] failed \(ConfigurationError: ssl:.*: the event loop rloop has no TLS: "
+            r"take --reactor=asyncio\)"
+        )
+        running.stop()
 
 
 # The command line -----------------------------------------------------------------------------------------------------
