@@ -164,6 +164,8 @@ def test_a_log_outside_cannot_be_opened_again(place: Place, jail: Path) -> None:
     assert log.stat().st_uid == 65534
     pid = place.read_pid()
     wait_for(log, "is ready")
+    os.kill(pid, signal.SIGUSR1)
+    wait_for(log, f"{log}: cannot be opened again (it lies outside of --chroot): writing goes on in the old file")
     assert stop(pid) == 0
     assert "ended: received SIGTERM" in log.read_text()
 
