@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
-from plait.errors import CannotCreate, ConfigurationError, PlaitError, UsageError, sentence
+from plait.errors import ConfigurationError, PlaitError, sentence
 from plait.process.pidfile import Pidfile
 from plait.sockets import Sockets
 from plait.values import Value, value
@@ -17,9 +17,8 @@ from plait.values import Value, value
 if TYPE_CHECKING:
     from plait.endpoints import Endpoint
     from plait.process.daemon import Parent
+    from plait.process.leaving import Leaving
     from plait.process.notify import Notifier
-    from plait.process.privileges import Identity
-    from plait.process.sandbox import Sandbox
 
 
 #: The variables by which a manager says that it wants to hear of us: systemd, s6.
@@ -89,7 +88,7 @@ class Prepared:
         self.log_path = ""
         self.notes: list[tuple[str, str]] = []
         self._log = -1
-        self._sandbox: Sandbox | None = None
+        self._leaving: Leaving | None = None
         self._notifier = notifier
         self._parent: Parent | None = None
 
@@ -102,6 +101,10 @@ class Prepared:
         """Return the descriptor of the log if it had to be opened before, else -1; the caller closes it from now on."""
         descriptor, self._log = self._log, -1
         return descriptor
+
+    def hold_log(self, descriptor: int, path: str) -> None:
+        """Keep the log for `take_log`, and how it is called now."""
+        self._log, self.log_path = descriptor, path
 
     def note(self, level: str, sentence: str) -> None:
         """Keep *sentence* for the log."""
@@ -140,8 +143,8 @@ class Prepared:
         Returns a sentence for the log when the pidfile could not be removed, and an empty text otherwise.
         """
         self.sockets.close_all()
-        if self._sandbox is not None:
-            self._sandbox.close()
+        if self._leaving is not None:
+            self._leaving.close()
         descriptor = self.take_log()
         if descriptor >= 0:
             os.close(descriptor)
@@ -193,8 +196,7 @@ def prepare(
     prepared.log_path = log_name
     try:
         # What can be found out is found out before anything is touched.
-        identity = _find_identity(settings)
-        sandbox = prepared._sandbox = make_sandbox(settings)
+        leaving = prepared._leaving = _find_leaving(settings)
         null = -1
         if settings.daemonize:
             from plait.process.daemon import detach, fork_daemon, open_null, refuse_threads
@@ -211,10 +213,8 @@ def prepare(
             prepared.pidfile = Pidfile.lock(path, settings.pidfile)
         # 3. The log where only root can make it, for who will write there.  Then the root folder, if there is to be
         #    another one: what a person typed was outside, what comes now is inside.
-        if identity is not None and log_name.startswith(os.sep):
-            _give_log(log_name, identity)
-        if settings.chroot:
-            _enter_jail(prepared, settings, identity, open_log)
+        if leaving is not None:
+            leaving.change_place(prepared, open_log)
         enter(settings.rundir, None)
         # 4. Sockets while this process still may bind low ports, and can still say on the terminal what is wrong.
         #    Private keys too: later this process may not be allowed to read them.
@@ -232,74 +232,17 @@ def prepare(
             # 6. The number of the daemon, now that it is known, through the locked descriptor.
             if prepared.pidfile is not None:
                 prepared.pidfile.write()
-        # 7. The last thing that needs the old user has been done.
-        if identity is not None:
-            _become(prepared, settings, identity)
-        # 8. And the last thing that needs more than the application does.
-        if sandbox is not None:
-            pidfile = prepared.pidfile.path if prepared.pidfile is not None else ""
-            sandbox.open_known((*endpoints, *connects), prepared.log_path, pidfile)
-            for text in sandbox.close_around():
-                prepared.note("warning", text)
-            sandbox.close()
+        # 7. The last thing that needs the old user has been done; and then the last one that needs more than the
+        #    application does, so that the sandbox closes.
+        if leaving is not None:
+            leaving.change_user(prepared)
+            leaving.close_sandbox(prepared, (*endpoints, *connects))
     except BaseException as error:
         if prepared.is_daemon:
             _end(prepared, error)
         prepared.close()
         raise
     return prepared
-
-
-def _give_log(path: str, identity: Identity) -> None:
-    from plait.process.log_place import give_log
-
-    try:
-        give_log(path, identity)
-    except OSError:
-        pass  # opening it will meet the same, and say so
-
-
-def _enter_jail(
-    prepared: Prepared, settings: ProcessSettings, identity: Identity | None, open_log: Callable[[str], int] | None
-) -> None:
-    """Change the root folder, and how the pidfile and the log are called; a log outside is opened before."""
-    from plait.process.jail import enter_jail, inner_path
-
-    folder = os.path.abspath(settings.chroot)
-    log, inner_log = prepared.log_path, ""
-    if log.startswith(os.sep):
-        inner_log = inner_path(log, folder)
-        if not inner_log and open_log is not None:
-            from plait.process.privileges import acting_as
-
-            try:
-                with acting_as(identity):
-                    prepared._log = open_log(log)
-            except OSError as error:
-                raise CannotCreate(
-                    f"{log}: cannot be written ({error.strerror}): give another place with --logfile"
-                ) from error
-        prepared.log_path = inner_log
-    inner_pidfile = inner_path(prepared.pidfile.path, folder) if prepared.pidfile is not None else ""
-    enter_jail(folder, settings.chroot)
-    if prepared.pidfile is not None:
-        prepared.pidfile.path = inner_pidfile
-    if identity is None or not identity.is_final:
-        prepared.note("warning", f"--chroot {settings.chroot}: root can leave it: give --uid too")
-
-
-def _become(prepared: Prepared, settings: ProcessSettings, identity: Identity) -> None:
-    from plait.process.modules import explain_unreadable, find_folders
-    from plait.process.privileges import become
-
-    folders = [] if settings.chroot else find_folders()
-    become(identity)
-    for text in explain_unreadable(folders, identity.shown):
-        prepared.note("warning", text)
-    if identity.effective:
-        prepared.note(
-            "info", f"{identity.shown}: any code can become uid {os.getuid()} again: prefer it without --euid"
-        )
 
 
 def _find_manager(environ: MutableMapping[str, str]) -> Notifier | None:
@@ -310,14 +253,13 @@ def _find_manager(environ: MutableMapping[str, str]) -> Notifier | None:
     return Notifier(environ)
 
 
-def _find_identity(settings: ProcessSettings) -> Identity | None:
-    if not (settings.uid or settings.gid or settings.euid):
+def _find_leaving(settings: ProcessSettings) -> Leaving | None:
+    """Return what is to be left, None for most: they load nothing for it."""
+    if not (settings.leaves or settings.euid or settings.sandbox or settings.allow):
         return None
-    # All of it now: the new user may not be able to read where it lies.
-    from plait.process import capabilities, modules  # noqa: F401
-    from plait.process.privileges import find_identity
+    from plait.process.leaving import Leaving
 
-    return find_identity(settings.uid, settings.gid, effective=settings.euid)
+    return Leaving(settings)
 
 
 def _take_systemd(environ: MutableMapping[str, str]) -> list[tuple[str, int]]:
@@ -352,19 +294,6 @@ def _explain(error: BaseException) -> tuple[str, int]:
         return "".join(traceback.format_exception(error)).rstrip(), 70
     except Exception:  # the new user cannot read where Python is installed
         return f"{type(error).__name__}: {error}", 70
-
-
-def make_sandbox(settings: ProcessSettings) -> Sandbox | None:
-    """Return the sandbox that *settings* ask for, with what they allow in it, to be closed; raises `PlaitError`."""
-    if not settings.sandbox:
-        if settings.allow:
-            raise UsageError(f"--allow {settings.allow[0]}: means nothing without --sandbox: give that too")
-        return None
-    from plait.process.sandbox import Sandbox
-
-    sandbox = Sandbox(settings.allow)
-    sandbox.open_allowed()
-    return sandbox
 
 
 def fill_standard_streams() -> None:

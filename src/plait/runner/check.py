@@ -21,8 +21,9 @@ from plait.errors import CannotCreate, PlaitError
 from plait.events import describe
 from plait.inspection import inspect_binding, inspect_certificates
 from plait.process.daemon import refuse_threads
+from plait.process.leaving import make_sandbox
 from plait.process.pidfile import inspect_pidfile
-from plait.process.prepare import enter, make_sandbox, should_daemonize
+from plait.process.prepare import enter, should_daemonize
 from plait.process.privileges import Identity, acting_as, become, find_identity
 from plait.runner.preload import preload
 from plait.runner.reactors import loop_factory
