@@ -231,6 +231,21 @@ def test_check_of_a_start_in_the_foreground(folder: Path, capsys: pytest.Capture
     assert values["stop_timeout"] == "no limit"
 
 
+def test_check_shows_what_the_application_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each value of [app] and --set, the last for each name, with where it was said."""
+    Path("shop.py").write_text(
+        "from dataclasses import dataclass\nfrom plait import Application\n\n@dataclass\nclass Told:\n"
+        "    port: int = 1\n    title: str = ''\n\ndef application(told: Told):\n    return Application('shop', [])\n"
+    )
+    Path("plait.toml").write_text("[app]\nport = 80\ntitle = 'a shop'\n")
+    assert main(["check", "-ny", "shop.py", "--set", "app.port=8080"]) == 0
+    shown = capsys.readouterr().out
+    assert re.findall(r"^(app\S+) +(.+?)  +(.+)$", shown, re.MULTILINE) == [
+        ("app.port", "8080", "--set app.port"),
+        ("app.title", "a shop", "plait.toml"),
+    ]
+
+
 def test_check_says_all_problems_and_ends_with_the_code_of_the_first(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

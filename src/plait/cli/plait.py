@@ -170,6 +170,9 @@ def describe(settings: Settings, application: Application, is_daemon: bool) -> I
         for item in settings_of("plaitd")
         if item.group not in (WHAT, CONFIGURATION) or item.name in origins
     ]
+    # What was said last counts.
+    said = {".".join(given.path): given for given in settings.assignments if given.path[0] == "app"}
+    rows += [(name, sentence(given.value), given.origin) for name, given in said.items()]
     if settings.asks_for_plugin:
         from plait.runner.plugins import explain_plugin
 

@@ -99,7 +99,7 @@ class Settings(Value):
         help="run an application that is described as data, in TOML",
     )
     import_folder: bool = setting(
-        False, "--import-folder", group=WHAT, help="let the file of -y import what lies beside it"
+        False, "--import-folder", group=WHAT, help="let the file of -y or -f import what lies beside it"
     )
     no_save: bool = setting(
         False,
