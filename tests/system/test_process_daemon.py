@@ -241,6 +241,11 @@ except PlaitError as error:
     assert {path.name for path in tmp_path.iterdir()} == {"program.py", "folder"}
 
 
+def test_there_are_twenty_kinds_of_failure() -> None:
+    """As many as the promise counts, before the fork and after it."""
+    assert len(FAILURES) >= 20
+
+
 def test_a_long_text_arrives_whole(tmp_path: Path) -> None:
     """The parent prints all of a text that is longer than any pipe holds."""
     code, errors = run(tmp_path, "with daemon() as prepared: prepared.failed('é\\\\n' * 100_000, 77)")
