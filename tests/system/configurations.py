@@ -470,7 +470,7 @@ def _keep() -> list[Configuration]:
         "shop.web:holder.app": 0,
         "shop:aplication": 78,
         "shop:name": 78,
-        "shop": 78,
+        "shop": 2,  # no plugin of that name
         "shop:": 78,
         "shop.py": 78,
         "./shop/web.py:application": 78,

@@ -7,6 +7,7 @@ file is opened before, as the user that rotates the logs, relative to the direct
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ class Profiling(Value):
         from plait.access import look
 
         try:
-            look(os.path.join(rundir, self.file), os.W_OK, makes=True)
+            _refuse_pipe(look(os.path.join(rundir, self.file), os.W_OK, makes=True))
         except OSError as error:
             raise self._cannot(error) from error
 
@@ -49,12 +50,18 @@ class Profiling(Value):
             descriptor = os.open(
                 self.file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666
             )
+            file = open(descriptor, "wb")  # noqa: SIM115 - closed below
+            try:
+                _refuse_pipe(os.fstat(descriptor))
+            except OSError:
+                file.close()
+                raise
         except OSError as error:
             raise self._cannot(error) from error
         import cProfile
 
         profile = cProfile.Profile()
-        with open(descriptor, "wb") as file:
+        with file:
             profile.enable()
             try:
                 yield
@@ -78,6 +85,12 @@ class Profiling(Value):
 
     def _cannot(self, error: OSError) -> CannotCreate:
         return CannotCreate(f"--profile={self.file}: cannot be written ({error.strerror}): give another place")
+
+
+def _refuse_pipe(status: os.stat_result | None) -> None:
+    """Raise the OSError that a pipe without a reader gives, also for one that has a reader: it may go meanwhile."""
+    if status is not None and stat.S_ISFIFO(status.st_mode):
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
 
 
 def dump(profile: cProfile.Profile) -> bytes:
