@@ -1,7 +1,7 @@
 """
 What was seen to go wrong with twistd does not go wrong here: one test for each weakness of the list.
 
-`WEAKNESSES` is that list, by its numbers: which test shows it, here or elsewhere, or why none can yet.
+`WEAKNESSES` is that list, by its numbers: which test shows it, here or elsewhere.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.system.daemon import IDLE, PLAITD, Place
 
 HERE = "test_weaknesses.py"
 
-#: Its number, what was seen, and the test: a name in this file, ``file::name``, or why not yet.
+#: Its number, what was seen, and the test: a name in this file, or ``file::name``.
 WEAKNESSES = {
     "1": (
         "a failed start: a truncated line; what started before is never stopped",
@@ -56,15 +56,18 @@ WEAKNESSES = {
     "20": ("no rotation after a change of user", "test_the_log_is_opened_again_by_another_user"),
     "21": ("HUP and QUIT kill", "test_signals.py::test_it_is_stopped_in_order"),
     "22": ("INT is ignored in a background job", "test_signals.py::test_an_ignored_interrupt_is_heard_all_the_same"),
-    "23": ("a process name in a venv: cannot start", "not yet: a process cannot be given a name"),
-    "24": ("a process name loses passed sockets", "not yet: a process cannot be given a name"),
+    "23": ("a process name in a venv: cannot start", "test_debugging.py::test_a_title_is_what_ps_shows"),
+    "24": ("a process name loses passed sockets", "test_a_title_loses_no_passed_socket"),
     "25": (
         "chroot: pidfile fails, hangs without /dev/null",
-        "not yet: no --chroot; see test_process_daemon.py for the latter",
+        "test_jail.py::test_a_daemon_lives_in_an_empty_folder",
     ),
     "26": ("a stale pid blocks the start", "test_a_zombie_in_the_pidfile_does_not_block"),
     "27": ("TERM as process 1", "test_plaitd.py::test_as_process_1_it_stays_and_stops"),
-    "28": ("a broken plugin: a traceback for every command", "not yet: there are no plugins"),
+    "28": (
+        "a broken plugin: a traceback for every command",
+        "test_plugins.py::test_a_broken_package_is_told_when_its_plugin_is_chosen_and_only_then",
+    ),
     "29": ("a full device: silence", "test_a_full_device_is_told"),
     "30": ("a thread of a pool: waited for", "test_a_thread_of_a_pool_does_not_hold_the_end"),
     "31": ("child processes outlive their monitor", "test_program_stop.py::test_nothing_that_came_of_it_survives"),
@@ -104,8 +107,6 @@ def test_each_weakness_has_its_test() -> None:
     assert numbers == [str(number) for number in range(1, 35)]
     folder = Path(__file__).parent
     for what, test in WEAKNESSES.values():
-        if test.startswith("not yet: "):
-            continue
         file, _, name = test.rpartition("::")
         tree = ast.parse((folder / (file or HERE)).read_text())
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, what
@@ -623,6 +624,28 @@ application = Application("shop", [
             running.ready()
             assert running.stop().code == 0
             assert connection.recv(10) == b""
+
+
+@FORMS
+def test_a_title_loses_no_passed_socket(place: Place, daemonize: bool) -> None:
+    """A process that is given a title goes on; it does not start itself again without its sockets."""
+    place.write("""
+from plait import Listener
+
+async def hello(reader, writer):
+    writer.write(b"hello")
+
+application = Application("shop", [Listener("systemd:name=shop", hello)])
+""")
+    # What systemd does: the number of the process that it starts is known to that one alone.
+    passing = ("sh", "-c", 'export LISTEN_PID=$$; exec "$@" 3<&0 </dev/null', "sh", PLAITD)
+    environment = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "shop"}
+    with socket.create_server(("127.0.0.1", 0)) as passed:
+        start = place.daemonize if daemonize else place.foreground
+        running = start("--title=the shop", program=passing, environment=environment, stdin=passed)
+        with socket.create_connection(passed.getsockname(), 10) as client:
+            assert client.recv(10) == b"hello"
+    assert running.stop().code == 0
 
 
 # The other runner (34) ------------------------------------------------------------------------------------------------
