@@ -232,7 +232,8 @@ ROWS = [
     # Logs
     keep(
         "--syslog and --prefix, with levels mapped and the name of the logger kept",
-        later="it is here, and has no test in this table yet",
+        "runner/test_syslog_daemon.py::test_a_message_has_priority_time_tag_and_text",
+        "system/test_logs.py::test_rsyslog_gets_what_is_logged",
     ),
     keep(
         "the format of a line: time, [system#level], text, a TAB before further lines",
@@ -264,9 +265,16 @@ ROWS = [
     ),
     improve(
         "a log rotates by size or time, with a bound on what is kept",
-        later="it is here, and has no test in this table yet",
+        "runner/test_rotation.py::test_by_size_the_newest_are_kept_whole",
+        "runner/test_rotation.py::test_by_day_each_day_has_its_file",
+        "runner/test_rotation.py::test_a_file_that_cannot_be_renamed_goes_on",
+        "system/test_logs.py::test_logrotate_rotates_it",
     ),
-    keep("--logger names what makes the handler", later="it is here, and has no test in this table yet"),
+    keep(
+        "--logger names what makes the handler",
+        "runner/test_log_settings.py::test_a_handler_of_ones_own_gets_the_records",
+        "runner/test_log_settings.py::test_one_that_gives_no_handler_is_refused",
+    ),
     # The command line
     improve(
         "words are completed in bash, zsh and fish",

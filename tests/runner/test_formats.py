@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -411,6 +412,36 @@ def any_record(draw: st.DrawFn) -> logging.LogRecord:
     return made
 
 
+REFERENCE = Path(__file__).parents[2] / "docs/reference/logs.md"
+#: The fields of a line of JSON, as the reference has them: the name, and the type.
+SCHEMA = dict(re.findall(r"^\| `(\w+)` \| (string|number) \| ", REFERENCE.read_text(), re.MULTILINE))
+OPTIONAL = {"exception", "stack"}
+#: OpenTelemetry's SeverityNumber for each level of the standard library.
+SEVERITY = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
+
+
+def assert_schema(found: dict[str, Any]) -> None:
+    """Assert that the fixed fields of a line are those of the reference."""
+    assert SCHEMA.keys() - OPTIONAL <= found.keys()
+    for name, kind in SCHEMA.items():
+        if name in found:
+            assert type(found[name]) is {"string": str, "number": int}[kind], name
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", found["time"])
+    assert found["severity_number"] in {0, 1, *SEVERITY.values()}
+    assert SEVERITY.get(found["level"], found["severity_number"]) == found["severity_number"]
+
+
+@pytest.mark.promise(96)
+@pytest.mark.parametrize("level", range(61))
+def test_the_fields_are_those_of_the_schema(level: int) -> None:
+    """Each level has OpenTelemetry's number for what it is at least, and each field the type of the reference."""
+    found = strict(JSONLines()(record("x", level=level, exc_info=caught(ValueError("x")), stack="here"), "shop"))
+    assert found.keys() == SCHEMA.keys()
+    assert_schema(found)
+    wanted = [number for name, number in SEVERITY.items() if level >= getattr(logging, name.upper())]
+    assert found["severity_number"] == (wanted[-1] if wanted else 1)
+
+
 def check(made: logging.LogRecord, path: str) -> None:
     for format in (Text(), Text(colours=True)):
         lines = format(made, path).decode("utf-8")
@@ -424,10 +455,12 @@ def check(made: logging.LogRecord, path: str) -> None:
     assert line.count(b"\n") == 1
     found = strict(line)
     assert list(found)[:6] == ["time", "level", "severity_number", "logger", "path", "message"]
+    assert_schema(found)
     fields = made.__dict__.keys() - logging.LogRecord("", 0, "", 0, "", (), None).__dict__.keys() - {"message"}
     assert len(found) == 6 + len(fields - {"asctime", "taskName"}) + bool(made.exc_info)
 
 
+@pytest.mark.promise(61)
 @given(any_record(), words)
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_a_record_holds_is_one_line(made: logging.LogRecord, path: str) -> None:
@@ -435,6 +468,7 @@ def test_whatever_a_record_holds_is_one_line(made: logging.LogRecord, path: str)
     check(made, path)
 
 
+@pytest.mark.promise(61)
 @pytest.mark.long
 @pytest.mark.time_limit(3600)
 def test_whatever_100_000_records_hold_is_one_line_each() -> None:

@@ -796,3 +796,62 @@ def test_a_captured_stream_has_the_descriptor_of_the_old_one(tmp_path: Path) -> 
         str(tmp_path / "a.log"),
     )
     assert (done.stdout, done.stderr) == ("from the child\n", "")
+
+
+def handler_of(logger: logging.Logger, stream: Any, *, propagate: bool = True) -> logging.StreamHandler[Any]:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("own format: %(message)s"))
+    logger.addHandler(handler)
+    logger.propagate = propagate
+    return handler
+
+
+@pytest.mark.parametrize("propagate", [True, False])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_librarys_own_handler_is_not_heard_twice(
+    before: bool, propagate: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A handler that a library made for standard error, before or after, brings the record itself, once."""
+    library = logging.getLogger("library.part")
+    with logs_in(tmp_path / "a.log") as logs:
+        handler = handler_of(library, sys.stderr, propagate=propagate) if before else None
+        logs.capture_streams()
+        handler = handler or handler_of(library, sys.stderr, propagate=propagate)
+        try:
+            library.info("served", extra={"status": 200})
+        finally:
+            library.removeHandler(handler)
+            library.propagate = True
+    assert texts(tmp_path / "a.log") == ["[library.part#info] served status=200"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_streams_of_handlers_are_given_back(tmp_path: Path) -> None:
+    """What was turned to the log for a time writes where it wrote before."""
+    library = logging.getLogger("library.part")
+    handler = handler_of(library, sys.stderr)
+    before = handler.stream
+    try:
+        with logs_in(tmp_path / "a.log") as logs:
+            logs.capture_streams()
+            assert handler.stream is sys.stderr is not before
+            logs.release_streams()
+            assert handler.stream is before
+            logs.capture_streams()
+        assert handler.stream is before
+    finally:
+        library.removeHandler(handler)
+
+
+def test_capturing_what_is_the_log_itself_goes_round_once(capfd: pytest.CaptureFixture[str]) -> None:
+    """In the foreground the log is standard output, and what is printed is in it, once."""
+    with logs_in("-") as logs:
+        logs.capture_streams()
+        print("printed")
+        print("and this", file=sys.stdout, flush=True)
+        log.info("logged")
+    out, err = capfd.readouterr()
+    assert [line.partition(" ")[2] for line in out.splitlines()] == [
+        *("[stdout#info] printed", "[stdout#info] and this", "[shop#info] logged")
+    ]
+    assert err == ""
