@@ -119,6 +119,18 @@ def test_only_a_group_keeps_the_user_and_drops_the_groups(tmp_path: Path) -> Non
         assert process.communicate(timeout=20) == ("(0, 0, 0) (65534, 65534, 65534) []\n", "")
 
 
+def test_root_who_stays_root_gets_its_own_groups(tmp_path: Path) -> None:
+    """--uid root sets the groups too, whatever a starter gave it; its capabilities stay."""
+    body = """
+        os.setgroups([0, 4, 27])
+        daemon(daemonize=False, uid="root")
+        status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+        print(os.getgroups() == os.getgrouplist("root", 0), int(status["CapEff"], 16) > 0, status["NoNewPrivs"].strip())
+    """
+    with start(tmp_path, body) as process:
+        assert process.communicate(timeout=20) == ("True True 0\n", "")
+
+
 def test_an_ordinary_user_is_refused(tmp_path: Path) -> None:
     """Without the right to it: exit code 77 and one sentence, from the daemon through its parent; nothing is left."""
     body = """

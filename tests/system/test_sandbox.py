@@ -277,6 +277,22 @@ def test_it_goes_together_with_another_user(place: Place, outside: Path) -> None
     assert found(place, [("read", outside / "secret"), ("read", "/etc/passwd")], "-u", "nobody") == ["EACCES", "done"]
 
 
+@needs_files
+def test_systemd_hears_that_it_is_ready(place: Place) -> None:
+    """Also by a name that is no file, which nothing in the sandbox can reach any more."""
+    (place.folder / "wanted").write_text("[]")
+    place.allow("wanted")
+    place.write(TRY)
+    name = f"plait-test-notify-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0{name}")
+        manager.settimeout(20)
+        plaitd = place.foreground("--sandbox", environment={"NOTIFY_SOCKET": f"@{name}"})
+        while (heard := manager.recv(1000)) != b"READY=1":
+            assert heard.startswith(b"STATUS="), heard
+        assert plaitd.stop().code == 0
+
+
 def traced(place: Place, *inject: str) -> tuple[str, ...]:
     strace = shutil.which("strace")
     if strace is None:
