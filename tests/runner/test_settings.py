@@ -12,7 +12,8 @@ import pytest
 from plait import __version__
 from plait.errors import ConfigurationError, UsageError
 from plait.runner.command_line import options_of, parse
-from plait.runner.settings import Settings
+from plait.runner.reactors import KNOWN
+from plait.runner.settings import REACTORS, Settings
 
 
 def given(*arguments: str, program: str = "plaitd") -> dict[str, object]:
@@ -141,6 +142,10 @@ LEVELS = "wanted one of debug, info, warning, error, critical"
         (["--log-level", "inof"], f"--log-level: 'inof': {LEVELS}, did you mean info?"),
         (["--log-level", "5"], f"--log-level: '5': {LEVELS}"),
         (["--log-format", "xml"], "--log-format: 'xml': wanted one of auto, text, text-ms, json"),
+        (["-r", "epol"], "-r: 'epol': there is no such event loop, did you mean epoll?: see plaitd --help-reactors"),
+        (["--log-rotate", "10MB:x"], '--log-rotate: "10MB:x": wanted 1 to 9999 files to keep, such as 10MB:14'),
+        (["--prefix", "a b"], "--prefix: 'a b': wanted a name of at most 48 letters, such as shop"),
+        (["--logger=x"], "--logger: x: wanted package.module:factory, such as shop.logs:make_handler"),
         (["a:b", "c:d"], "c:d: no such argument: give one application"),
     ],
 )
@@ -185,6 +190,11 @@ def test_a_daemon_cannot_log_to_its_starters_terminal(name: str) -> None:
     assert str(caught.value) == (
         f"--logfile={name}: a daemon has no standard output: name a file, or stay in front with -n"
     )
+
+
+def test_the_names_of_event_loops_are_those_that_there_are() -> None:
+    """They are read without loading what makes the loops."""
+    assert tuple(KNOWN) == REACTORS
 
 
 def test_a_directory_that_is_gone_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,7 @@ SAID: dict[str, tuple[str, str, Any]] = {
     "profiler": ("cProfile", '"cprofile"', "cprofile"),
     "reactor": ("asyncio", '"asyncio"', "asyncio"),
     "allow": ("read:/srv 'write:/var/a b'", '["read:/srv", "write:/var/a b"]', ("read:/srv", "write:/var/a b")),
+    "logger": ("shop:make", '"shop:make"', "shop:make"),
     "uid": ("1000", "1000", "1000"),
     "log_rotate": ("10MB:5", '"10MB:5"', "10MB:5"),
 }

@@ -121,6 +121,9 @@ def keep() -> Iterator[Malformed]:
         "--allow connect:http --sandbox -y shop.py",
         "--reactor kqueue -y shop.py",
         "-r iocp -y shop.py",
+        "--prefix a:b -y shop.py",
+        "--logger handler -y shop.py",
+        "--journal --syslog -y shop.py",
         "--set port=1 -y shop.py",
         "--set app. -y shop.py",
         "--set plaitd.pidfle=x -y shop.py",
@@ -150,7 +153,6 @@ def keep() -> Iterator[Malformed]:
         "-n shop:": 78,
         "-n shop.py": 78,
         "-n no-such-plugin --option": 2,
-        "-n -y shop.py --profile nowhere/x": 73,
     }.items():
         yield Malformed(f"typed: {line}", tuple(line.split()), code, FILES | {"shop.tap": b"\x80\x04]."})
     yield Malformed("typed: a newline", ("--no\nsuch", *RIGHT), 2, FILES)

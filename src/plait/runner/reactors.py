@@ -15,9 +15,13 @@ import selectors
 from collections.abc import Callable, Iterator
 from functools import reduce
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError
+from plait.runner.options import nearest
+
+if TYPE_CHECKING:
+    from plait.runner.entry_points import EntryPoint
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -121,18 +125,25 @@ def _all() -> Iterator[tuple[str, str]]:
     yield from ((name, "") for name in sorted({each.name.lower() for each in scan(GROUP)} - KNOWN.keys()))
 
 
-def _offered(name: str) -> Factory:
-    """Return the factory that a package offers by this *name*."""
+def why_unknown(name: str) -> str:
+    """Return the sentence about a *name* that no event loop has, here or in a package; empty if one has it."""
+    if name in KNOWN or _offers(name):
+        return ""
+    near = nearest(name, [known for known, _ in _all()])
+    return f"there is no such event loop{near}: see plaitd --help-reactors"
+
+
+def _offers(name: str) -> list[EntryPoint]:
     from plait.runner.entry_points import find, scan
 
-    offers = scan(GROUP)
-    found = [each for each in offers if each.name.lower() == name] or find(GROUP, name)
-    if not found:
-        from difflib import get_close_matches
+    return [each for each in scan(GROUP) if each.name.lower() == name] or find(GROUP, name)
 
-        near = get_close_matches(name, [*KNOWN, *(each.name.lower() for each in offers)], 1)
-        meant = f", did you mean {near[0]}?" if near else ""
-        raise ConfigurationError(f"there is no such event loop{meant}: see plaitd --help-reactors")
+
+def _offered(name: str) -> Factory:
+    """Return the factory that a package offers by this *name*."""
+    found = _offers(name)
+    if not found:
+        raise ConfigurationError(why_unknown(name))
     if len(found) > 1:
         packages = " and ".join(each.package for each in found)
         raise ConfigurationError(f"is offered by {packages}: uninstall one of them, or take asyncio")

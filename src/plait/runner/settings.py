@@ -8,6 +8,7 @@ A setting is a field of `Settings`, with its spellings and its help beside it.  
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, UsageError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from plait.process.prepare import ProcessSettings
     from plait.runner.logs import LogSettings
 
+#: The event loops that need no search; `plait.runner.reactors` says what they are.
+REACTORS = ("auto", "asyncio", "uvloop", "epoll", "poll", "select", "rloop")
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("auto", "text", "text-ms", "json")
 PROFILERS = ("cprofile",)
@@ -68,6 +71,35 @@ def read_level(text: str) -> str:
     """Read ``[NAME=]LEVEL``."""
     name, equals, level = text.rpartition("=")
     return f"{name}{equals}{one_of(*LEVELS)(level)}"
+
+
+def read_for_log(name: str) -> Callable[[str], str]:
+    """Return a reader that takes what `LogSettings` takes for its field *name*."""
+
+    def read(text: str) -> str:
+        from plait.runner.log_settings import LogSettings
+
+        try:
+            LogSettings(**{name: text})  # type: ignore[arg-type]
+        except ConfigurationError as error:
+            said = str(error)
+            for opening in ("log rotation ", "--prefix ", "--logger: "):
+                said = said.removeprefix(opening)
+            raise UsageError(said) from None
+        return text
+
+    return read
+
+
+def read_reactor(text: str) -> str:
+    """Read the name of an event loop; what packages offer is looked for only when it is none of ours."""
+    name = text.lower()
+    if name not in REACTORS:
+        from plait.runner.reactors import why_unknown
+
+        if problem := why_unknown(name):
+            raise UsageError(f"{text!r}: {problem}")
+    return name
 
 
 @value
@@ -223,6 +255,7 @@ class Settings(Value):
     log_rotate: str = setting(
         "",
         "--log-rotate",
+        read=read_for_log("rotate"),
         metavar="WHEN[:KEEP]",
         group=LOG,
         help="begin a new file at a size such as 10MB, or daily; keep so many of the old ones",
@@ -231,9 +264,21 @@ class Settings(Value):
         False, "--journal", group=LOG, help="log to systemd's journal (by itself where standard output is the journal)"
     )
     syslog: bool = setting(False, "--syslog", group=LOG, help="log to syslog")
-    prefix: str = setting("plaitd", "--prefix", metavar="NAME", group=LOG, help="the name in syslog and the journal")
+    prefix: str = setting(
+        "plaitd",
+        "--prefix",
+        metavar="NAME",
+        read=read_for_log("prefix"),
+        group=LOG,
+        help="the name in syslog and the journal",
+    )
     logger: str = setting(
-        "", "--logger", metavar="MODULE:NAME", group=LOG, help="log through the handler that this function returns"
+        "",
+        "--logger",
+        metavar="MODULE:NAME",
+        read=read_for_log("logger"),
+        group=LOG,
+        help="log through the handler that this function returns",
     )
     uid: str = setting(
         "",
@@ -289,7 +334,7 @@ class Settings(Value):
         "auto",
         *("-r", "--reactor"),
         metavar="NAME",
-        read=str.lower,
+        read=read_reactor,
         group=LOOP,
         help="the event loop: asyncio, uvloop, auto (uvloop where it is installed), or what --help-reactors lists",
     )
@@ -350,6 +395,8 @@ class Settings(Value):
         """Return what the logs must know."""
         from plait.runner.logs import LogSettings
 
+        if self.journal and self.syslog:
+            raise UsageError("--journal, --syslog: one excludes the other: give one of them")
         file = self.logfile or ("plaitd.log" if is_daemon else "-")
         if self.logger or self.syslog or self.journal:
             file = "-"  # there is no file
