@@ -64,9 +64,17 @@ def test_it_is_completed(option: Option, completed: set[str]) -> None:
 def test_it_is_in_the_environment_and_in_the_file(option: Option, tmp_path: Path) -> None:
     """A variable of its name, and a key of its name, are taken; tests/runner/test_sources.py has what for."""
     known = {each.name: each for each in option_fields(Settings)}
-    text = {"umask": "022", "stop_timeout": "1", "log_level": "info", "log_format": "text", "profiler": "cprofile"}.get(
-        option.name, "yes"
-    )
+    words = {
+        "umask": "022",
+        "stop_timeout": "1",
+        "log_level": "info",
+        "log_format": "text",
+        "log_rotate": "daily",
+        "logger": "shop:make",
+        "profiler": "cprofile",
+        "reactor": "poll",
+    }
+    text = words.get(option.name, "yes")
     if option.name in NO_SETTING:
         assert (option.places, option.name in known) == ((), False)
         return
