@@ -112,7 +112,7 @@ class Signals:
 
         The system only notes a signal for Python, which calls the handler between two lines.  One that came after the
         last line before the loop waits for events would wait too, until something else happens: on an idle server for
-        ever.  asyncio sees to it only for its own handlers; uvloop does.
+        ever.  asyncio and rloop see to it only for their own handlers; uvloop does.
         """
         if not self._before:
             yield
@@ -124,15 +124,25 @@ class Signals:
             reader.setblocking(False)
             writer.setblocking(False)
             before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-            if before != -1:
+            if before != -1 and type(loop).__module__.partition(".")[0] == "uvloop":
                 signal.set_wakeup_fd(before, warn_on_full_buffer=False)
                 yield
                 return
-            loop.add_reader(reader.fileno(), reader.recv, 4096)
+
+            def wake() -> None:
+                # A function of Python's: before its first line, it is time for the handlers.
+                data = reader.recv(4096)
+                if before != -1:
+                    try:
+                        os.write(before, data)  # the loop has handlers of its own to call
+                    except OSError:
+                        pass
+
+            loop.add_reader(reader.fileno(), wake)
             try:
                 yield
             finally:
-                signal.set_wakeup_fd(-1)
+                signal.set_wakeup_fd(before, warn_on_full_buffer=False)
                 loop.remove_reader(reader.fileno())
 
     def listen(self, act: Callable[[int, FrameType | None], None]) -> None:
