@@ -8,6 +8,7 @@ import re
 import signal
 import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,17 @@ def place(tmp_path: Path) -> Iterator[Place]:
     with Place(tmp_path) as place:
         yield place
         place.assert_nothing_left(PATIENCE)
+
+
+@pytest.fixture
+def public() -> Iterator[Place]:
+    """The same where everybody may write: pytest's own folders are closed to other users."""
+    with tempfile.TemporaryDirectory() as root:
+        os.chmod(root, 0o755)
+        with Place(Path(root)) as place:
+            place.folder.chmod(0o777)
+            yield place
+            place.assert_nothing_left(PATIENCE)
 
 
 @pytest.fixture
@@ -392,11 +404,9 @@ def test_statistics_that_are_saved_nowhere_are_a_mistake(place: Place) -> None:
 
 
 @pytest.mark.root
-def test_a_profile_belongs_to_the_user_that_was_become(tmp_path: Path, place: Place) -> None:
+def test_a_profile_belongs_to_the_user_that_was_become(public: Place) -> None:
     """It is opened after the change, and all that the report needs was loaded before."""
-    place.folder.chmod(0o777)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # pytest keeps them to itself
+    place = public
     place.write(IDLE)
     place.allow("profile")
     running = place.daemonize("-u", "54321", "-g", "54321", "-p", "profile")
