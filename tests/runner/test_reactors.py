@@ -13,6 +13,7 @@ import pytest
 
 from plait import ConfigurationError
 from plait.runner.reactors import KNOWN, describe_reactors, loop_factory
+from plait.runner.settings import REACTORS
 
 
 def made(name: str) -> tuple[str, str]:
@@ -45,6 +46,11 @@ def test_each_name_makes_its_loop() -> None:
         "select": ("asyncio", "SelectSelector"),
     }
     assert loop_factory("rloop").__module__ == "rloop"  # making one would leave its descriptors: it never closes them
+
+
+def test_the_settings_know_the_same_names() -> None:
+    """They must not load all this to read one."""
+    assert tuple(KNOWN) == REACTORS
 
 
 def test_no_policy_is_changed() -> None:

@@ -287,7 +287,7 @@ WRONG_OPTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
     "stop-timeout in words": (2, ("--stop-timeout=soon",)),
     "log level": (2, ("--log-level", "loud")),
     "log format": (2, ("--log-format", "xml")),
-    "reactor": (78, ("-r", "epol")),
+    "reactor": (2, ("-r", "epol")),
     "profiler": (2, ("--profiler", "profile", "-p", "x")),
     "savestats": (2, ("--savestats",)),
     "title": (2, ("--title", "a\nb")),
