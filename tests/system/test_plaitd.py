@@ -7,12 +7,13 @@ import re
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.system.daemon import IDLE, PLAITD, Daemon, Ended, Foreground, Place
+from tests.system.daemon import IDLE, PATIENCE, PLAITD, Daemon, Ended, Foreground, Place
 
 ECHO = """
 from plait import Listener
@@ -176,6 +177,9 @@ def test_a_daemon_has_let_go_of_its_starter(place: Place) -> None:
     finally:
         for descriptor in planted:
             os.close(descriptor)
+    deadline = time.monotonic() + PATIENCE
+    while "is ready" not in place.log and time.monotonic() < deadline:
+        time.sleep(0.01)  # its starter was told a moment before; a file has no event for one line more
     facts = Path(f"/proc/{daemon.pid}/status").read_text()
     assert re.search(r"^Umask:\s0077$", facts, re.MULTILINE)
     assert re.search(r"^SigBlk:\s0+$", facts, re.MULTILINE)

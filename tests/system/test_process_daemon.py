@@ -64,6 +64,7 @@ def test_a_daemon_lets_go_of_what_its_starter_had(tmp_path: Path) -> None:
     """No session of its own to lead, no terminal, /dev/null, no planted descriptor, an empty mask, rundir, umask."""
     planted = [os.open("/dev/null", os.O_RDONLY) for _ in range(50)]
     (tmp_path / "run").mkdir()
+    os.mkfifo(tmp_path / "door")
 
     def block() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
@@ -78,6 +79,7 @@ def test_a_daemon_lets_go_of_what_its_starter_had(tmp_path: Path) -> None:
                     own.fileno(), prepared.pidfile.fileno(), *sorted(prepared.sockets.descriptors())
                 ]))
                 prepared.ready()
+                open("../door", "w").close()
                 signal.pause()
             """,
             pass_fds=planted,
@@ -88,6 +90,7 @@ def test_a_daemon_lets_go_of_what_its_starter_had(tmp_path: Path) -> None:
             os.close(descriptor)
     assert (code, errors) == (0, "")
     pid = read_pid(tmp_path)
+    (tmp_path / "door").read_bytes()  # it has let go of its parent, too
     try:
         facts = status(pid)
         assert os.getsid(pid) != pid
