@@ -110,9 +110,9 @@ def test_every_signal_is_in_the_reference() -> None:
 def test_the_fields_of_a_line_of_json_are_in_the_reference() -> None:
     """What `--log-format json` writes by itself is listed."""
     record = logging.LogRecord("shop", logging.INFO, "shop.py", 1, "text", (), None)
-    section = read_section("plaitd", "The log")
+    page = read("logs")
 
-    assert [name for name in json.loads(JSONLines()(record, "shop/web")) if f"`{name}`" not in section] == []
+    assert [name for name in json.loads(JSONLines()(record, "shop/web")) if f"`{name}`" not in page] == []
 
 
 def test_the_line_of_text_in_the_reference_is_what_is_written() -> None:
