@@ -142,7 +142,6 @@ LEVELS = "wanted one of debug, info, warning, error, critical"
         (["--log-level", "inof"], f"--log-level: 'inof': {LEVELS}, did you mean info?"),
         (["--log-level", "5"], f"--log-level: '5': {LEVELS}"),
         (["--log-format", "xml"], "--log-format: 'xml': wanted one of auto, text, text-ms, json"),
-        (["-r", "epol"], "-r: 'epol': there is no such event loop, did you mean epoll?: see plaitd --help-reactors"),
         (["--log-rotate", "10MB:x"], '--log-rotate: "10MB:x": wanted 1 to 9999 files to keep, such as 10MB:14'),
         (["--prefix", "a b"], "--prefix: 'a b': wanted a name of at most 48 letters, such as shop"),
         (["--logger=x"], "--logger: x: wanted package.module:factory, such as shop.logs:make_handler"),
@@ -153,6 +152,13 @@ def test_a_slip_is_said_with_what_was_probably_meant(arguments: list[str], sente
     """Where, what, what to do; exit code 2."""
     assert refused(*arguments) == f"{sentence}: see plaitd --help"
     assert refused(*arguments, program="plait check") == f"{sentence}: see plait check --help"
+
+
+def test_a_slip_is_said_with_where_to_look_once() -> None:
+    """What knows a better place than --help names that one only."""
+    assert refused("-r", "epol") == (
+        "-r: 'epol': there is no such event loop, did you mean epoll?: see plaitd --help-reactors"
+    )
 
 
 def test_to_daemonize_and_not_to_exclude_each_other() -> None:

@@ -223,7 +223,8 @@ def read_given(program: str, given: Iterable[tuple[Option, str, str]]) -> dict[s
         try:
             read = True if option.is_flag else option.read(text)
         except UsageError as error:
-            raise UsageError(f"{flag}: {error}: see {program} --help") from None
+            see = "" if ": see " in str(error) else f": see {program} --help"
+            raise UsageError(f"{flag}: {error}{see}") from None
         values[option.name] = (*values.get(option.name, ()), read) if option.repeats else read
     return values
 
