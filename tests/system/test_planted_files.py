@@ -144,7 +144,7 @@ def test_whatever_is_swapped_in_is_refused_and_unchanged(folder: Path, what: str
     (folder / "attacker.py").write_text(ATTACKER)
     (folder / "victim.py").write_text(VICTIM.format(go=VICTIMS[what]))
     done = subprocess.run(
-        [sys.executable, "victim.py", "40000" if is_long else "3000"],
+        [sys.executable, "victim.py", "100000" if is_long else "10000"],
         cwd=folder,
         capture_output=True,
         text=True,
