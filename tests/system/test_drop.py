@@ -259,8 +259,13 @@ def lying_library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.promise(80)
-@pytest.mark.parametrize("lie", LIES)
-@pytest.mark.parametrize("form", ["daemon", "foreground"])
+@pytest.mark.parametrize(
+    ("form", "lie"),
+    [
+        *(pytest.param("daemon", lie, marks=[] if "setresuid" in lie else pytest.mark.long) for lie in LIES),
+        *(("foreground", lie) for lie in LIES),
+    ],
+)
 def test_a_way_back_that_works_ends_it_before_it_is_ready(
     place: Place, lying_library: Path, lie: str, form: str
 ) -> None:
@@ -312,6 +317,19 @@ def test_a_step_of_the_drop_that_fails_is_fatal(place: Place, call: str, error: 
 
 
 @pytest.mark.promise(81)
+@pytest.mark.parametrize("option", ["--uid=nobody", "--sandbox"])
+def test_without_no_new_privs_nothing_is_begun(place: Place, option: str) -> None:
+    """A system that does not know it: exit code 77 and a sentence, before the application is loaded."""
+    ended, calls = run_traced(place, "inject=prctl:error=EINVAL", option)
+    assert (ended.code, ended.errors) == (
+        77,
+        "plaitd: no_new_privs: cannot be set (Invalid argument): "
+        "leave --uid and --sandbox out, or use Linux 3.5 or later\n",
+    )
+    assert "listen" not in calls
+
+
+@pytest.mark.promise(81)
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -336,7 +354,7 @@ def run_traced(place: Place, what: str, *options: str) -> tuple[Ended, str]:
     if strace is None:
         pytest.skip("NOT RUN: faults are put in by strace, which is not installed")
     place.write(ECHO.replace("PORT", "0"))
-    trace = "setgroups,setresgid,setresuid,capset,listen,accept,accept4"
+    trace = "prctl,setgroups,setresgid,setresuid,capset,listen,accept,accept4"
     tracing = ["-e", f"trace={trace}", "-e", what] if what.startswith("inject") else ["-e", what]
     ended = place.run(
         *("-f", "-qq", "-e", "signal=none", *tracing, "-o", str(place.root / "calls"), PLAITD, "-n", *options),

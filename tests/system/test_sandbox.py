@@ -330,7 +330,7 @@ def traced_pid(place: Place) -> int:
 
 @needs_files
 @pytest.mark.promise(88)
-@pytest.mark.parametrize("abi", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("abi", [*(pytest.param(abi, marks=pytest.mark.long) for abi in (2, 5)), 1, 3, 4])
 def test_an_older_version_holds_to_what_it_knows(place: Place, outside: Path, abi: int) -> None:
     """Files in every one; that ports are not closed before 4 is said in the log."""
     if abi > ABI:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import ctypes
 import os
 
+from plait.errors import PrivilegeError
+
 #: To bind ports below 1024: the one capability that is worth keeping.
 NET_BIND_SERVICE = 1 << 10
 
@@ -35,9 +37,15 @@ def forbid_new_privileges() -> None:
     """
     Let no program that is run from here on have more rights than this process: no setuid, no file capabilities.
 
-    Cannot be taken back.  Threads and children inherit it; threads that run already do not get it.  Raises OSError.
+    Cannot be taken back.  Threads and children inherit it; threads that run already do not get it.  Raises
+    `PrivilegeError` where the system does not know it.
     """
-    _control(_SET_NO_NEW_PRIVS, 1)
+    try:
+        _control(_SET_NO_NEW_PRIVS, 1)
+    except OSError as error:
+        raise PrivilegeError(
+            f"no_new_privs: cannot be set ({error.strerror}): leave --uid and --sandbox out, or use Linux 3.5 or later"
+        ) from error
 
 
 def are_new_privileges_forbidden() -> bool:
