@@ -175,8 +175,7 @@ def test_a_name_that_there_is_not_ends_it_at_once(place: Place) -> None:
     ended = place.run("-r", "uvlop", "-y", "shop.py")
     assert (ended.code, ended.errors) == (
         2,
-        "plaitd: -r: 'uvlop': there is no such event loop, did you mean uvloop?: see plaitd --help-reactors: "
-        "see plaitd --help\n",
+        "plaitd: -r: 'uvlop': there is no such event loop, did you mean uvloop?: see plaitd --help-reactors\n",
     )
 
 
