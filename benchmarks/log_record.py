@@ -68,12 +68,21 @@ def standard_json(path: str) -> Iterator[Write]:
 
 
 @contextmanager
-def plait(path: str, format: str) -> Iterator[Write]:
+def plait(path: str, format: str, *, behind: bool = True) -> Iterator[Write]:
+    """With *behind* as while the loop runs, else as before and after it."""
     from plait.runner.logs import LogSettings, open_logs
 
     logs = open_logs(LogSettings(file=path, format=format), path_of=lambda: "")
+    if behind:
+        logs.write_behind()
+    write = write_records(logging.getLogger("benchmark.record"))
+
+    def write_all(count: int) -> None:
+        write(count)
+        logs.flush()  # what the thread has still to do is counted too
+
     try:
-        yield write_records(logging.getLogger("benchmark.record"))
+        yield write_all
     finally:
         logs.close()
 
@@ -140,6 +149,8 @@ PEERS = {
     BASELINE: (standard_text, ()),
     "plait text": (lambda path: plait(path, "text"), ()),
     "plait JSON": (lambda path: plait(path, "json"), ()),
+    "plait text, at once": (lambda path: plait(path, "text", behind=False), ()),
+    "plait JSON, at once": (lambda path: plait(path, "json", behind=False), ()),
     "stdlib + python-json-logger": (standard_json, ("pythonjsonlogger",)),
     "structlog + orjson": (structlog_json, ("structlog", "orjson")),
     "twisted.logger text": (twisted_text, ("twisted",)),

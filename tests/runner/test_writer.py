@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import re
+import resource
+import signal
 import subprocess
 import sys
 import textwrap
@@ -19,7 +21,7 @@ import pytest
 
 from plait.runner import writer as writers
 from plait.runner.logs import LogSettings, open_logs
-from plait.runner.sinks import Sink
+from plait.runner.sinks import Sink, open_log_file
 from plait.runner.writer import Writer
 
 log = logging.getLogger("shop")
@@ -265,3 +267,66 @@ def test_a_log_that_is_closed_is_forgotten(tmp_path: Path) -> None:
     del logs
     gc.collect()
     assert ref() is None
+
+
+def test_a_batch_that_is_cut_is_finished(tmp_path: Path) -> None:
+    """A disk that becomes full amid many lines: the line that is torn is finished first, the others one by one."""
+    path = tmp_path / "a.log"
+    sink = Sink(open_log_file(str(path)))
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        for limit, done in ((4, 1), (6, 2), (8, 2)):
+            os.truncate(path, 0)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            lines = [b"one\n", b"two\n", b"six\n"]
+            assert sink.write_many(lines) == done
+            if done < 3:
+                with pytest.raises(OSError, match="File too large"):
+                    sink.write(lines[done])
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            for line in lines[done:]:
+                sink.write(line)
+            assert path.read_bytes() == b"".join(lines)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+        sink.close()
+
+
+def test_what_goes_wrong_between_two_records_ends_nothing(tmp_path: Path) -> None:
+    """An error of what is called when the log was opened again is a line, and the log goes on."""
+    logs = open_logs(LogSettings(file=str(tmp_path / "a.log")))
+    logs.write_behind()
+    logs.reopen_soon(lambda problem: {}["x"])
+    log.info("after")
+    logs.close()
+    lines = [line.partition(" ")[2] for line in (tmp_path / "a.log").read_text().splitlines()]
+    assert lines == [f"[plait.runner.logs#error] {tmp_path}/a.log: KeyError: 'x'", "[shop#info] after"]
+
+
+def test_signals_that_log_are_in_nobodys_way(tmp_path: Path) -> None:
+    """A signal's handler that logs, wherever it meets a record on its way, breaks nothing and loses nothing."""
+    logs = open_logs(LogSettings(file=str(tmp_path / "a.log")))
+    logs.write_behind()
+    heard = 0
+
+    def hear(number: int, frame: object) -> None:
+        nonlocal heard
+        heard += 1
+        log.info("heard")
+
+    before = signal.signal(signal.SIGPROF, hear)
+    try:
+        signal.setitimer(signal.ITIMER_PROF, 0.0005, 0.0005)
+        for said in range(5000):
+            log.info("said")
+            if said % 7 == 0:
+                assert logs.flush()
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+    logs.close()
+    text = (tmp_path / "a.log").read_text()
+    assert (text.count("said\n"), text.count("heard\n")) == (5000, heard)
+    assert heard > 10

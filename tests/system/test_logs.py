@@ -371,3 +371,99 @@ application = Application("shop", [shop])
     else:
         assert {entry["_TRANSPORT"] for entry in entries} == {"stdout"}
         assert any(str(entry["MESSAGE"]).endswith("[shop/shop#error] one") for entry in entries)
+
+
+# Through the command line ---------------------------------------------------------------------------------------------
+
+OWN = """
+import logging
+def make():
+    handler = logging.FileHandler("own.log")
+    handler.setFormatter(logging.Formatter("%(plait_path)s %(levelname)s %(message)s"))
+    return handler
+def broken():
+    raise KeyError("x")
+"""
+
+SAYS = """
+import logging, warnings
+
+@service
+async def shop(context):
+    context.ready()
+    print("printed")
+    warnings.warn("old")
+    logging.getLogger("stock").debug("low")
+    context.log.info("sold")
+
+application = Application("shop", [shop])
+"""
+
+
+@pytest.mark.parametrize("daemonize", [False, True])
+def test_a_handler_of_ones_own_is_the_log(place: Place, daemonize: bool) -> None:
+    """--logger: all records go to the handler, with their service's path, and no other log is made."""
+    place.write(SAYS)
+    place.write(OWN, "own_logs.py")
+    place.allow("own.log", "__pycache__")
+    ended = place.run(*([] if daemonize else ["-n"]), "--logger", "own_logs.make", "-y", "shop.py")
+    assert (ended.code, ended.output, ended.errors) == (0, "", "")
+    place.left(PATIENCE)
+    lines = (place.folder / "own.log").read_text().splitlines()
+    assert "shop/shop INFO printed" in lines
+    assert "shop/shop INFO sold" in lines
+    assert not (place.folder / "plaitd.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "sentence"),
+    [
+        (
+            ["--logger", "own_logs:broken"],
+            78,
+            "--logger: own_logs.py:{line}: KeyError: 'x': correct it, then start again",
+        ),
+        (
+            ["--logger", "own_logs:mak"],
+            78,
+            "--logger: own_logs:mak: own_logs has no attribute 'mak' (but `make`): look at the name",
+        ),
+        (
+            ["--journal"],
+            73,
+            "--journal: /run/systemd/journal/socket: cannot be written (No such file or directory): "
+            "run it where systemd-journald does, or leave --journal out",
+        ),
+        (
+            ["--syslog"],
+            73,
+            "--syslog: /dev/log: cannot be written (No such file or directory): "
+            "start a syslog daemon, or leave --syslog out",
+        ),
+    ],
+)
+@pytest.mark.parametrize("daemonize", [False, True])
+def test_what_is_wrong_with_the_log_is_said(
+    place: Place, options: list[str], code: int, sentence: str, daemonize: bool
+) -> None:
+    """The one who starts it hears it, daemon or not, and a check says the same with the same exit code."""
+    for option, socket_file in (("--journal", "/run/systemd/journal/socket"), ("--syslog", "/dev/log")):
+        if option in options and os.path.exists(socket_file):
+            pytest.skip(f"NOT RUN: there is a {socket_file} on this machine")
+    place.write(SAYS)
+    place.write(OWN, "own_logs.py")
+    place.allow("__pycache__")
+    line = place.line_of("raise KeyError", "own_logs.py").partition(":")[2]
+    sentence = sentence.replace("own_logs.py:{line}", f"{place.folder}/own_logs.py:{line}")
+    ended = place.run(*([] if daemonize else ["-n"]), *options, "-y", "shop.py")
+    assert (ended.code, ended.errors) == (code, f"plaitd: {sentence}\n")
+    plait = os.path.join(os.path.dirname(PLAITD), "plait")
+    checked = place.run("check", *([] if daemonize else ["-n"]), *options, "-y", "shop.py", program=(plait,))
+    assert (checked.code, checked.errors) == (code, f"plait check: {sentence}\n")
+
+
+def test_levels_of_loggers_and_services(place: Place) -> None:
+    """--log-level, more than once: of everything, of a logger, of a service."""
+    place.write(SAYS)
+    ended = place.run("-n", *("--log-level", "error", "--log-level", "stock=debug"), "-y", "shop.py")
+    assert [line.partition(" ")[2] for line in ended.output.splitlines()] == ["[shop/shop#debug] low"]

@@ -91,8 +91,7 @@ class Writer:
                 queue.append(data)
                 self._size += len(data)
                 if self._is_idle:
-                    self._is_idle = False
-                    self._wake.release()
+                    self._rouse()
 
     def write_behind(self) -> None:
         """Write from a thread from now on; where there can be no more threads, go on as before."""
@@ -172,12 +171,14 @@ class Writer:
             self._wake.acquire()
             while True:
                 with self._lock:
-                    lines, calls = self._queue or [], self._calls
+                    lines, calls = self._queue, self._calls
+                    # Said before it is looked at: a finalizer may log right here, and would wake nobody.
+                    self._is_idle = True
+                    if lines is None or (self._is_closing and not lines and not calls):
+                        return
                     if not lines and not calls:
-                        if self._is_closing:
-                            return
-                        self._is_idle = True
                         break
+                    self._is_idle = False
                     self._queue, self._calls, self._size = [], [], 0
                     if self._dropped:
                         self._reason = "it took nothing for a while"
@@ -190,6 +191,8 @@ class Writer:
                     self._caller = threading.get_ident()
                     try:
                         call()
+                    except Exception as error:
+                        self._write(self._notice(logging.ERROR, f"{self.name}: {type(error).__name__}: {error}"))
                     finally:
                         self._caller = 0
                 self._write_all(lines[start:] if start else lines)
@@ -201,7 +204,10 @@ class Writer:
                 written = now
 
     def _write_all(self, lines: list[bytes]) -> None:
-        done = 0 if self.lost else self.place.write_many(lines)
+        try:
+            done = 0 if self.lost else self.place.write_many(lines)
+        except MemoryError:
+            done = 0
         for line in lines[done:]:
             self._write(line)
 
@@ -212,8 +218,8 @@ class Writer:
                 self.lost = 0
             else:
                 self.place.write(data)
-        except OSError as error:
-            self._reason = error.strerror or type(error).__name__
+        except (OSError, MemoryError) as error:
+            self._reason = getattr(error, "strerror", None) or type(error).__name__
             if not self.lost:
                 tell(f"{self.name}: cannot be written ({self._reason}): records are lost until it can")
             self.lost += 1
@@ -241,10 +247,18 @@ class Writer:
 
     def _ring(self) -> None:
         if self._is_idle:
-            self._is_idle = False
-            self._wake.release()
-        if self._hurry.locked():
+            self._rouse()
+        try:
             self._hurry.release()
+        except RuntimeError:
+            pass  # it was in a hurry already
+
+    def _rouse(self) -> None:
+        self._is_idle = False
+        try:
+            self._wake.release()
+        except RuntimeError:
+            pass  # a signal's handler that logged a moment ago has done it
 
     def _drop(self) -> None:
         if not self._dropped:
