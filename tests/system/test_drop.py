@@ -448,6 +448,18 @@ def test_modules_out_of_reach_are_told_at_the_start(place: Place) -> None:
     assert ended.output.index("#warning] --uid nobody: modules in") < ended.output.index(" runs shop")
 
 
+def test_a_folder_that_may_not_be_entered_is_told_at_the_start(place: Place) -> None:
+    """Paths of the application that are relative would mean nothing: said before it is ready."""
+    (place.folder / "closed").mkdir(0o700)
+    place.allow("closed")
+    place.write(THREADS)
+    plaitd = place.foreground("-u", "nobody", "-d", "closed").ready()
+    assert (
+        f"#warning] --uid nobody: may not enter {place.folder}/closed, where relative paths begin: "
+        "give another --rundir\n"
+    ) in plaitd.stop().output
+
+
 @pytest.mark.promise(83)
 def test_of_modules_that_can_be_read_nothing_is_told(place: Place) -> None:
     """Only what is out of reach is told."""

@@ -66,12 +66,21 @@ class Leaving:
             prepared.note("warning", f"--chroot {self._settings.chroot}: root can leave it: give --uid too")
 
     def change_user(self, prepared: Prepared) -> None:
-        """Become who is wanted, with no way back, and note which modules are out of reach; raises `PrivilegeError`."""
+        """
+        Become who is wanted, with no way back, and note what is out of reach for them: the present folder, modules.
+
+        Raises `PrivilegeError`.
+        """
         identity = self._identity
         if identity is None:
             return
         folders = [] if self._settings.chroot else find_folders()
         become(identity)
+        if not os.access(".", os.X_OK, effective_ids=True):
+            prepared.note(
+                "warning",
+                f"{identity.shown}: may not enter {os.getcwd()}, where relative paths begin: give another --rundir",
+            )
         for sentence in explain_unreadable(folders, identity.shown):
             prepared.note("warning", sentence)
         if identity.effective:
