@@ -49,7 +49,7 @@ def debugging(runner: Runner) -> Iterator[None]:
     session.main = debugger
     signal.signal(signal.SIGINT, debugger.interrupted)
     runner.loop.set_debug(True)
-    runner.forces_end = False
+    runner.ending.forces = False
     try:
         debugger.message(GREETING.format(name=runner.application.name))
         _not_started_yet(debugger, runner.application)

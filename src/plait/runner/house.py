@@ -137,7 +137,7 @@ class House:
         if code and not (heard or self._prepared.is_daemon):
             # The log is in a file, or it is about the command line: whoever waits at the terminal is to hear it.
             print(f"plaitd: {sentence(runner.why())}", file=sys.__stderr__)
-        by_force = runner.must_end_now()
+        by_force = runner.ending.must_be_now(runner.left)
         problem = self._prepared.close()
         if problem:
             log.warning("%s", problem)

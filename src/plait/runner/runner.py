@@ -12,18 +12,19 @@ import contextvars
 import functools
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from plait.errors import PlaitError, sentence
+from plait.errors import LeftBehind, PlaitError, sentence
 from plait.events import Event, State, StateChanged
+from plait.runner.ending import Ending
 from plait.runner.reactors import loop_factory
 from plait.runner.signals import SHOWING, STOPPING, Signals, name_of
+from plait.runner.telling import people_trace, tell_reopened, tell_unhandled
 from plait.tree.application import Application
 from plait.tree.service import speaking_of
 from plait.tree.tree import Tree
@@ -34,13 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("plait")
 
-#: How long tasks that nobody owned, and threads, may take at the very end, in seconds.
-AFTERMATH = 1.0
-#: How much later than the whole stop's limit the process ends by force when its loop is blocked, in seconds: later
-#: than all that has a time of its own, tasks that nobody owned and then a thread.
-MARGIN = 2 * AFTERMATH + 0.5
-#: How long the last words may take, and then the putting away, in seconds.
-LAST_WORDS = 0.5
 #: How long the log may take to be written up to where everything is ready, in seconds.
 FLUSH = 0.25
 
@@ -61,6 +55,8 @@ class Starter:
 class Runner:
     """
     Runs one application to its end, in the main thread or another.
+
+    *leave* is called even when the process ends at once; `ending` does that.
 
     What is *around* the loop while it runs, a profiler or a debugger, is made of the runner when its ``loop`` is there.
     """
@@ -85,7 +81,7 @@ class Runner:
         self.error: BaseException | None = None
         self.has_begun = False  # whether there was a loop, and the tree was to be opened in it
         self.was_ready = False
-        self.forces_end = True  # whether a thread ends the process when a stop takes too long
+        self.ending = Ending(application.stop_timeout, leave)
         self.loop: asyncio.AbstractEventLoop
         self._around = around
         self._told_to_stop = ""
@@ -95,16 +91,14 @@ class Runner:
         self._make_loop = make_loop
         self._reopen = reopen
         self._flush = flush
-        self._leave = leave  # what must be done even when the process ends at once
         self._tree: Tree | None = None
         self._exit_code = 0
-        self._last_resort: threading.Timer | None = None
         self._variables = contextvars.copy_context()
 
     # The run ----------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Run to the end; return the exit code.  Threads or tasks that remain are for `must_end_now` to judge."""
+        """Run to the end; return the exit code.  Threads or tasks that remain are for `ending` to judge."""
         with ExitStack() as around:
             try:
                 self.loop = self._make_loop()
@@ -118,7 +112,7 @@ class Runner:
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> int:
         self.has_begun = True
-        loop.set_exception_handler(_tell_unhandled)
+        loop.set_exception_handler(tell_unhandled)
         try:
             asyncio.set_event_loop(loop)
             main = loop.create_task(self._main(), name="plait")
@@ -129,7 +123,7 @@ class Runner:
                     # Raised by people's code: asyncio lets these two stop the loop.  They mean: stop in order.
                     self._stop_for(exit_)
             main.result()
-            self._tidy()
+            self.ending.tidy(loop, self._tree)
         finally:
             asyncio.set_event_loop(None)
         return self._exit_code
@@ -145,7 +139,7 @@ class Runner:
 
     async def _live(self) -> None:
         self._tree = tree = Tree(self.application, sockets=self._sockets)
-        tree.on_end = self._watch_the_end
+        tree.on_end = self.ending.watch
         tree.subscribe(self._tell)
         self._signals.listen(self._heard)
         if self._signals.stops:
@@ -202,6 +196,11 @@ class Runner:
             return str(self.error)
         return (self._tree.reason if self._tree is not None else "") or "it was asked to stop"
 
+    @property
+    def left(self) -> Sequence[LeftBehind]:
+        """Who was left behind."""
+        return self._tree.left if self._tree is not None else ()
+
     def stop(self, reason: str) -> None:
         """Stop in order, also before anything has begun.  May be called at any point of the main thread, or another."""
         self._told_to_stop = reason
@@ -218,12 +217,12 @@ class Runner:
             self._soon(self._act_on, number)
             return
         times = len(self._signals.stops)
-        self._watch_the_end()
+        self.ending.watch()
         if times == 3:
             # In another thread: whatever this one was about to do, perhaps with the lock of the log, it can finish.
             words = f"{name_of(number)} for the third time: ends at once"
             try:
-                threading.Thread(target=self.end_now, args=(70, words), name="plait-end", daemon=True).start()
+                threading.Thread(target=self.ending.end_now, args=(70, words), name="plait-end", daemon=True).start()
             except RuntimeError:
                 os._exit(70)  # no more threads: all has stopped, and Python itself is at its end
         self._soon(self._stop_for_signal, number, times)
@@ -248,7 +247,7 @@ class Runner:
         if self._reopen is None:
             log.info("received %s: there is no log file to open again", name_of(number))
         else:
-            self._reopen(functools.partial(_tell_reopened, number))
+            self._reopen(functools.partial(tell_reopened, number))
 
     def _show_stacks(self, frame: FrameType | None) -> None:
         """Write where everything is to the log: what is seen now, even if the loop is blocked in *frame*."""
@@ -278,117 +277,9 @@ class Runner:
                 self._starter.stopping()
         level = event.level
         if log.isEnabledFor(level):
-            trace = _people_trace(cause) if level > logging.INFO else None
+            trace = people_trace(cause) if level > logging.INFO else None
             with speaking_of(event.path):
                 log.log(level, "%s", str(event).removeprefix(f"{event.path}: "), exc_info=trace)
-
-    # The end ----------------------------------------------------------------------------------------------------
-
-    def _tidy(self) -> None:
-        """Cancel what nobody owned, and close the loop unless something still runs in it."""
-        loop = self.loop
-        left = {task for task in asyncio.all_tasks(loop) if not task.done()}
-        assert self._tree is not None
-        names = {error.path for error in self._tree.left}
-        for task in left:
-            if task.get_name() not in names:
-                task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=0 if names else AFTERMATH))
-        for task in left:
-            if not task.done() and task.get_name() not in names:
-                from plait.tree.stack import where
-
-                log.warning("task %s was left behind, at %s", task.get_name(), where(task))
-        if all(task.done() for task in left):
-            # Not with somebody left behind: a generator that he is in cannot be closed.
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
-
-    def _watch_the_end(self) -> None:
-        """End the process by force when even its loop hangs: a stop always ends."""
-        limit = self.application.stop_timeout
-        if limit is None or self._last_resort is not None or not self.forces_end:
-            return
-        if threading.current_thread() is not threading.main_thread():
-            return  # a run inside of a program that is not ours to end
-
-        def end() -> None:
-            frame = sys._current_frames().get(threading.main_thread().ident or 0)
-            place = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "an unknown line"
-            self.end_now(70, f"did not stop in {limit:.3g} s, the loop is blocked at {place}: ends by force")
-
-        timer = threading.Timer(limit + MARGIN, end)
-        timer.daemon = True
-        timer.name = "plait-end"
-        timer.start()
-        self._last_resort = timer
-
-    def stand_down(self) -> None:
-        """The process goes on after this run: nobody may end it by force any more."""
-        if self._last_resort is not None:
-            self._last_resort.cancel()
-            self._last_resort.join()
-
-    def end_now(self, exit_code: int, last_words: str = "") -> None:
-        """End the process at once; a log that nobody reads, where even the last words block, has a moment for them."""
-        steps = [functools.partial(log.critical, "%s", last_words)] if last_words else []
-        for step in (*steps, self._leave):
-            if step is not None:
-                thread = threading.Thread(target=step, name="plait-end", daemon=True)
-                try:
-                    thread.start()
-                    thread.join(LAST_WORDS)
-                except RuntimeError:
-                    pass  # there are no more threads to be had: the end is what counts
-        os._exit(exit_code)
-
-    def must_end_now(self) -> bool:
-        """Say whether something still runs that an ordinary exit would wait for, after a last moment for it."""
-        if self._tree is not None and self._tree.left:
-            return True
-        for thread in threading.enumerate():
-            if thread in (threading.main_thread(), threading.current_thread()) or thread.daemon:
-                continue
-            thread.join(AFTERMATH)
-            if thread.is_alive():
-                log.warning("thread %s was left behind", thread.name)
-                return True
-        return False
-
-
-def _people_trace(error: BaseException | None) -> Any:
-    """
-    Return the error and where in people's code it was raised, for ``exc_info``.
-
-    One of ours says all in its sentence, and has none; of another, the frames of plait that led to it are left out.
-    """
-    if error is None or isinstance(error, PlaitError | TimeoutError | asyncio.CancelledError):
-        return None
-    own = os.path.dirname(os.path.dirname(__file__)) + os.sep
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(own):
-        trace = trace.tb_next
-    if isinstance(error, BaseExceptionGroup) and (trace is None or trace.tb_frame.f_code.co_filename.startswith(own)):
-        return None  # the errors of a stop, collected: each of them was told when it happened
-    return type(error), error, trace
-
-
-def _tell_reopened(number: int, problem: str | None) -> None:
-    if problem:
-        log.error("received %s: %s", name_of(number), problem)
-    else:
-        log.info("received %s: opened the log again", name_of(number))
-
-
-def _tell_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody handled: an error in a callback, a task whose error nobody asked for."""
-    error = context.get("exception")
-    if isinstance(error, SystemExit | KeyboardInterrupt):
-        return  # it was heard as the order to stop, see `Runner.run`
-    subject = context.get("future") or context.get("handle") or context.get("transport") or context.get("protocol")
-    text = context.get("message", "an error was not handled")
-    log.error("%s (%r)", text, subject, exc_info=error if error is not None else None)
 
 
 def run(application: Application, *, reactor: str = "auto", stop_timeout: float | None = None) -> None:
@@ -402,10 +293,10 @@ def run(application: Application, *, reactor: str = "auto", stop_timeout: float 
     with Signals(restores=True) as signals:
         runner = Runner(application, signals=signals, make_loop=loop_factory(reactor), stop_timeout=stop_timeout)
         code = runner.run()
-        if runner.must_end_now():
+        if runner.ending.must_be_now(runner.left):
             logging.shutdown()
-            runner.end_now(code or 70)
-        runner.stand_down()
+            runner.ending.end_now(code or 70)
+        runner.ending.stand_down()
     if runner.error is not None:
         raise runner.error
     if signals.ends_by:
