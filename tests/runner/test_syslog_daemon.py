@@ -131,7 +131,7 @@ def test_a_daemon_that_does_not_read_is_waited_for_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A daemon that hangs costs one wait, not one a record."""
-    monkeypatch.setattr(datagrams, "_PATIENCE", 0.01)
+    monkeypatch.setattr(datagrams, "_PATIENCE", 0.3)
     with daemon(tmp_path / "log") as place:
         logs = logs_to(tmp_path / "log")
         for _ in range(2000):

@@ -330,3 +330,17 @@ def test_signals_that_log_are_in_nobodys_way(tmp_path: Path) -> None:
     text = (tmp_path / "a.log").read_text()
     assert (text.count("said\n"), text.count("heard\n")) == (5000, heard)
     assert heard > 10
+
+
+def test_kill_costs_no_more_than_a_moment(tmp_path: Path) -> None:
+    """What was logged some moments before SIGKILL is in the file, though nobody closed it or waited for it."""
+    code = """
+    for number in range(1000):
+        log.info(number)
+    import time
+    time.sleep(1.0)
+    os.kill(os.getpid(), 9)
+    """
+    done = run(START + textwrap.dedent(code), tmp_path / "a.log")
+    assert done.returncode == -signal.SIGKILL
+    assert len((tmp_path / "a.log").read_text().splitlines()) == 1000
