@@ -556,17 +556,33 @@ def test_a_signal_at_any_moment_of_the_stop_changes_nothing(place: Place, number
         place.assert_nothing_left()
 
 
+#: An application that tells of each HUP as soon as that is logged: the log itself is written some milliseconds later.
+TELLING = f"""
+import logging
+
+class Teller(logging.Handler):
+    def emit(self, record):
+        if "received SIGHUP" in record.getMessage():
+            tell("heard")
+
+logging.getLogger("plait").addHandler(Teller())
+{IDLE}
+"""
+
+
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_no_signal_waits_for_something_else_to_happen(place: Place, loop: str, is_long: bool) -> None:
     """One that comes just before the loop waits is heard then, and not when the next client comes."""
     if loop == "uvloop":
         pytest.importorskip("uvloop")
-    place.write(IDLE)
+    place.write(TELLING)
     running = place.foreground("-r", loop).ready()
-    for _ in range(100_000 if is_long else 5_000):  # without what wakes the loop, one of some 30,000 is not heard
+    for number in range(100_000 if is_long else 5_000):  # without what wakes the loop, one of some 30,000 is not heard
         running.send(signal.SIGHUP)
-        running.log_until("received SIGHUP")
-        running.forget()
+        assert place.heard() == "heard"
+        if number % 100 == 0:
+            running.log_until("received SIGHUP")
+            running.forget()
     assert running.stop().code == 0
 
 

@@ -264,6 +264,14 @@ class Settings(Value):
         False, "--journal", group=LOG, help="log to systemd's journal (by itself where standard output is the journal)"
     )
     syslog: bool = setting(False, "--syslog", group=LOG, help="log to syslog")
+    syslog_address: str = setting(
+        "/dev/log",
+        "--syslog-address",
+        metavar="PATH",
+        completes="file",
+        group=LOG,
+        help="the socket of the syslog daemon (default: /dev/log)",
+    )
     prefix: str = setting(
         "plaitd",
         "--prefix",
@@ -417,6 +425,7 @@ class Settings(Value):
             rotate=self.log_rotate,
             logger=self.logger,
             syslog=self.syslog,
+            syslog_address=os.path.abspath(self.syslog_address),
             journal=self.journal,
             prefix=self.prefix,
         )
