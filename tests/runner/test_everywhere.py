@@ -11,10 +11,11 @@ from tests.shells import SHELLS, ask
 
 from plait.runner.command_line import options_of
 from plait.runner.completion import make_script
+from plait.runner.environment import read_environment
 from plait.runner.help import make_help
 from plait.runner.options import Option, option_fields
 from plait.runner.settings import Settings
-from plait.runner.sources import read_environment, read_file
+from plait.runner.sources import read_file
 
 #: What ends the program at once is no setting; what says where settings are cannot stand among them.
 NO_SETTING = {"help", "version", "help_reactors"}

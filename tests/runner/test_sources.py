@@ -323,12 +323,39 @@ def test_a_slip_in_the_file_is_said(text: str, sentence: str) -> None:
     assert refused(ConfigurationError).removesuffix(": correct the file") == sentence
 
 
+def test_a_file_that_was_planted_is_not_read() -> None:
+    """It could name code to run; who means it says so."""
+    meant = "give --config plait.toml if it is yours, or --config= to leave it out"
+    Path("plait.toml").write_text("[plaitd]\ntitle = 'mine'\n")
+    assert of().title == "mine"
+    Path("plait.toml").chmod(0o666)
+    assert refused(ConfigurationError) == (
+        f"plait.toml: can be written by everybody, and somebody may have planted it: {meant}"
+    )
+    assert of("--config", "plait.toml").title == "mine"
+    assert of("--config=").title == ""
+    Path("plait.toml").unlink()
+    os.mkfifo("plait.toml")
+    assert refused(ConfigurationError) == f"plait.toml: is not a file, and somebody may have planted it: {meant}"
+
+
+@pytest.mark.root
+def test_a_file_of_another_user_is_not_read() -> None:
+    """Not even by root, who reads all."""
+    Path("plait.toml").write_text("[plaitd]\ntitle = 'mine'\n")
+    os.chown("plait.toml", 65534, 65534)
+    assert refused(ConfigurationError).startswith("plait.toml: belongs to another user (uid 65534), and somebody may")
+    assert of("--config", "plait.toml").title == "mine"
+
+
 def test_a_file_that_cannot_be_read_is_said() -> None:
     """Asked for and not there, a folder, no text."""
     said = "cannot be read (No such file or directory): give the path of a TOML file"
     assert refused(ConfigurationError, "--config", "no.toml") == f"no.toml: {said}"
     Path("plait.toml").mkdir()
-    assert refused(ConfigurationError) == "plait.toml: cannot be read (Is a directory): give the path of a TOML file"
+    assert refused(ConfigurationError, "--config", "plait.toml").startswith(
+        "plait.toml: cannot be read (Is a directory)"
+    )
     Path("plait.toml").rmdir()
     Path("plait.toml").write_bytes(b"\xff")
     assert refused(ConfigurationError).startswith("plait.toml: is not TOML ('utf-8' codec can't decode byte 0xff")
