@@ -297,6 +297,8 @@ def test_strangers_in_the_environment_are_left_alone() -> None:
             "[plaitd]\npidfle = 'x'",
             "plait.toml: plaitd.pidfle: no such setting, did you mean pidfile?: see plaitd --help",
         ),
+        ("[plait]\nnodaemon = true", "plait.toml: [plait]: nobody reads this table, did you mean [plaitd]?"),
+        ("[apps]\nport = 1", "plait.toml: [apps]: nobody reads this table, did you mean [app]?"),
         ("[plaitd]\nset = 'x'", "plait.toml: plaitd.set: no such setting: see plaitd --help"),
         ("[plaitd]\nsource = 'x'", "plait.toml: plaitd.source: no such setting: see plaitd --help"),
         ("[plaitd]\numask = 22", "plait.toml: plaitd.umask: 22: wanted an octal mask in quotes, such as '022'"),
@@ -348,6 +350,23 @@ def test_a_file_of_another_user_is_not_read() -> None:
     assert of("--config", "plait.toml").title == "mine"
 
 
+def test_a_plugin_may_have_a_table_that_looks_like_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Refused is only what nobody reads; a table that looks like none of ours is for a plugin, here or elsewhere."""
+    Path("plait.toml").write_text("[apps]\nport = 1\n[shop]\nport = 2")
+    assert refused(ConfigurationError) == (
+        "plait.toml: [apps]: nobody reads this table, did you mean [app]?: correct the file"
+    )
+    package = tmp_path / "acme-1.0.dist-info"
+    package.mkdir()
+    (package / "entry_points.txt").write_text("[plait.plugins]\napps = acme:apps\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [item.path for item in of("--set", "apps.port=3").assignments] == [
+        ("apps", "port"),
+        ("shop", "port"),
+        ("apps", "port"),
+    ]
+
+
 def test_a_file_that_cannot_be_read_is_said() -> None:
     """Asked for and not there, a folder, no text."""
     said = "cannot be read (No such file or directory): give the path of a TOML file"
@@ -371,6 +390,10 @@ def test_a_file_that_cannot_be_read_is_said() -> None:
         (
             "plaitd.pidfle=x",
             "--set plaitd.pidfle=x: plaitd.pidfle: no such setting, did you mean pidfile?: see plaitd --help",
+        ),
+        (
+            "plait.umask=077",
+            "--set plait.umask=077: nobody reads plait, did you mean plaitd?: see plaitd --help",
         ),
         (
             "plaitd.umask=x",

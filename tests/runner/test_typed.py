@@ -202,7 +202,7 @@ WRONG_TEXTS: list[tuple[Any, str, str]] = [
     (tuple[int, int], "[1]", "--x: has 1 items: wanted a list of 2: a whole number, a whole number"),
     (dict[str, int], "a", '--x: "a": wanted key=value'),
     (dict[str, int], "a=b", '--x: "b": wanted a whole number'),
-    (Store, "x", '--x: "x": wanted a table with the fields of Store, such as {field = 1}'),
+    (Store, "x", '--x: "x": wanted a table with the fields of Store, such as {path = ...}'),
     (Store | None, "{pth = 1}", "--x.pth: Store has no field pth, did you mean path?"),
     (datetime.date, "today", '--x: "today": wanted a date such as 2026-01-31'),
     (datetime.datetime, "x", '--x: "x": wanted a date and time such as 2026-01-31T12:00:00'),

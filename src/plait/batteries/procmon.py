@@ -23,7 +23,7 @@ def procmon(
     Keep one program running.
 
     Whenever it ends, whatever its exit status, it is started again: at once if it ran long enough (and the first time),
-    else after a wait that doubles from time to time.  What it writes goes to the log, line by line, and so does how it
+    else after a wait that doubles each time.  What it writes goes to the log, line by line, and so does how it
     ended.  It has the environment of plaitd.  When plaitd is stopped, the program and all that came of it end with it.
     """
     if not command:

@@ -250,7 +250,7 @@ class Settings(Value):
         read=one_of(*FORMATS),
         choices=FORMATS,
         group=LOG,
-        help="text, text-ms or json (default: text, for plait run json where nobody looks)",
+        help="text, text-ms, json, or auto: text, but for plait run json where nobody looks (default: auto)",
     )
     log_rotate: str = setting(
         "",

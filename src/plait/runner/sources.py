@@ -78,6 +78,10 @@ def read_file(known: Mapping[str, Option], config: tuple[str, str] | None) -> tu
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise ConfigurationError(f"{path}: {name}: stands outside of a table: put it under [{TABLE}] or [app]")
+        if near := _near_miss(name):
+            raise ConfigurationError(
+                f"{path}: [{name}]: nobody reads this table, did you mean [{near}]?: correct the file"
+            )
     found = _read_table(known, tables.pop(TABLE, {}), path)
     return found, list(_flatten(tables, (), path))
 
@@ -100,6 +104,21 @@ def _refuse_planted(path: str, status: os.stat_result) -> None:
             f"{path}: {problem}, and somebody may have planted it: "
             f"give --config {path} if it is yours, or --config= to leave it out"
         )
+
+
+def _near_miss(name: str) -> str:
+    """Return the table that was meant by *name*, if it is none of ours, nearly one, and no plugin has it."""
+    if name in (TABLE, "app"):
+        return ""
+    import difflib
+
+    near = difflib.get_close_matches(name, (TABLE, "app"), n=1, cutoff=0.8)
+    if not near:
+        return ""  # a plugin's, which may be installed elsewhere
+    from plait.runner.entry_points import scan
+    from plait.runner.plugins import GROUP
+
+    return "" if any(name == each.name for each in scan(GROUP)) else near[0]
 
 
 def _read_table(known: Mapping[str, Option], table: Mapping[str, Any], path: str) -> Found:
@@ -164,6 +183,8 @@ def read_assignments(known: Mapping[str, Option], texts: Iterable[str], program:
         if not equals or len(path) < 2 or not all(path):
             raise UsageError(f"--set {text}: wanted NAME.KEY=VALUE, such as app.port=80: see {program} --help")
         if path[0] != TABLE:
+            if near := _near_miss(path[0]):
+                raise UsageError(f"--set {text}: nobody reads {path[0]}, did you mean {near}?: see {program} --help")
             table = read_value(value) if value.startswith("{") else None
             if isinstance(table, dict) and table:
                 rest += _flatten(table, path, f"--set {name}")

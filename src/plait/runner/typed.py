@@ -144,7 +144,7 @@ def _read_composed(kind: Any, text: str, place: Place) -> Any:
         return {read_text(key_kind, key, place): read_text(item_kind, rest, place)}
     if origin in SEQUENCES:
         return read_data(kind, [Text(text)], place)
-    raise refuse(place, show(text), f"{ask_for(kind)}, such as {{field = 1}}")
+    raise refuse(place, show(text), f"{ask_for(kind)}, such as {{{next(iter(kinds_of(bare)), 'field')} = ...}}")
 
 
 def _read_toml(text: str) -> Any:
