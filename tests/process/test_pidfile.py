@@ -198,3 +198,4 @@ def test_without_room_for_the_number_it_is_refused(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     assert str(caught.value) == f"plaitd.pid: cannot be written (File too large): {ELSEWHERE}"
+    assert not (tmp_path / "plaitd.pid").exists()

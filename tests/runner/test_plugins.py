@@ -249,6 +249,19 @@ def test_an_application_alone_takes_nothing() -> None:
     assert refused(application, "x") == "x: no such argument"  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("flag", ["-n", "--pidfile=x", "--nodaemon", "--set=app.x=1"])
+def test_an_option_of_the_daemon_stands_before_the_name(flag: str) -> None:
+    """Behind it, it would be the plugin's: who has none of that name says where it belongs."""
+
+    def greet(*, log_level: str = "") -> str:
+        return log_level
+
+    shown = flag.partition("=")[0]
+    assert refused(greet, flag) == f"{shown}: is an option of plaitd: give it before greet"
+    assert call(greet, "--log-level", "x") == "x"
+    assert refused(greet, "--nodeamon") == "--nodeamon: no such option"
+
+
 # What comes with plait ------------------------------------------------------------------------------------------------
 
 

@@ -257,6 +257,7 @@ def test_a_third_signal_ends_it_at_once(place: Place) -> None:
     assert ended.code == 70
     assert ended.seconds < 0.5
     assert "[plait#critical] SIGTERM for the third time: ends at once" in ended.output
+    assert ended.output.count("in a hurry") == 1
 
 
 # At any moment --------------------------------------------------------------------------------------------------------

@@ -75,7 +75,12 @@ class Pidfile:
                     if not is_steady(path, descriptor):
                         continue
                     pidfile = cls(path, shown, descriptor)
-                    pidfile.write()
+                    try:
+                        pidfile.write()
+                    except CannotCreate:
+                        if not status.st_size:
+                            os.unlink(path)  # it was made just now, for nothing
+                        raise
                     descriptor = -1
                     return pidfile
             except BlockingIOError:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, UsageError
 from plait.runner.data import read_data
-from plait.runner.options import Option, nearest, split
+from plait.runner.options import Option, nearest, option_fields, split
 from plait.runner.places import Place
-from plait.runner.settings import COMMAND_LINE
+from plait.runner.settings import COMMAND_LINE, Settings
 from plait.runner.signature import Parameter, read_parameters
 from plait.runner.sources import table_of
 from plait.values import Value, value
@@ -105,7 +105,7 @@ class Command(Value):
 
     def _read_arguments(self, arguments: Sequence[str]) -> dict[str, Any]:
         rest = [each for each in self.parameters if each.takes_rest]
-        found = split(self.program, self.options, arguments, ends=lambda _: bool(rest))
+        found = split(self.program, self.options, arguments, ends=lambda _: bool(rest), outer=option_fields(Settings))
         given: dict[str, list[tuple[str, str]]] = {}
         for option, flag, text in found.given:
             if option.name == "help" and option.help == _HELP.help:

@@ -129,13 +129,15 @@ def split(
     *,
     ends: Callable[[str], bool] = lambda word: False,
     preferred: Iterable[str] = (),
+    outer: Iterable[Option] = (),
 ) -> Words:
     """
     Take *arguments* apart; raises `UsageError` for what is no option, or is one without its value.
 
     Options may stand before, between and behind other words, up to ``--`` or a word that *ends* it: what comes behind
     that is somebody else's.  A long option may be shortened as long as it means one; of several that it could mean, a
-    single one that is *preferred* wins.
+    single one that is *preferred* wins.  An option of *outer* stands before the last word of *program*, and what is
+    said of one that does not says so.
     """
     # getopt rather than argparse on the way to serving: it reads the same lines, as twistd's own parser does, and
     # costs a tenth to load.
@@ -151,7 +153,8 @@ def split(
         except getopt.GetoptError as error:
             meant = _preferred(f"--{error.opt}", known, preferred) if "unique" in error.msg else ""
             if not meant:
-                raise UsageError(f"{_explain(error.msg, error.opt, known)}: see {program} --help") from None
+                what = _explain(error.msg, error.opt, known, program, outer)
+                raise UsageError(f"{what}: see {program} --help") from None
             result.rest[:] = _spell_out(left, f"--{error.opt}", meant)
             continue
         result.given.extend((known[flag], flag, text) for flag, text in found)
@@ -202,10 +205,13 @@ def _spell_out(arguments: list[str], prefix: str, flag: str) -> list[str]:
     return arguments
 
 
-def _explain(message: str, given: str, known: Iterable[str]) -> str:
+def _explain(message: str, given: str, known: Iterable[str], program: str, outer: Iterable[Option]) -> str:
     """Say what getopt found wrong in the words of this program."""
     flag = f"--{given}" if message.startswith("option --") else f"-{given}"
     if "not recognized" in message:
+        if any(flag in option.flags for option in outer):
+            whose, _, name = program.rpartition(" ")
+            return f"{flag}: is an option of {whose}: give it before {name}"
         return f"{flag}: no such option{nearest(flag, list(known))}"
     if "not a unique prefix" in message:
         return f"{flag}: could be one of {', '.join(name for name in known if name.startswith(flag))}"

@@ -225,7 +225,8 @@ class Runner:
                 threading.Thread(target=self.ending.end_now, args=(70, words), name="plait-end", daemon=True).start()
             except RuntimeError:
                 os._exit(70)  # no more threads: all has stopped, and Python itself is at its end
-        self._soon(self._stop_for_signal, number, times)
+        elif times < 3:
+            self._soon(self._stop_for_signal, number, times)
 
     def _soon(self, function: Callable[..., object], *arguments: object) -> None:
         try:
