@@ -53,7 +53,7 @@ def test_systemd_is_told_ready_and_stopping_once(make: Make, manager: socket.soc
     notifier = make({"NOTIFY_SOCKET": manager.getsockname()})
     assert read(manager) == []
     for _ in range(2):
-        notifier.ready()
+        assert notifier.ready() == ""
     notifier.status("stopping web: 3 s\nof 10 s")
     for _ in range(2):
         notifier.stopping()
@@ -139,6 +139,27 @@ def test_no_manager_is_no_reason_to_fail(make: Make, environ: dict[str, str]) ->
     notifier.status("\udc80\0")
     notifier.stopping()
     os.fstat(1)
+
+
+@pytest.mark.parametrize(
+    ("environ", "what"),
+    [
+        ({"NOTIFY_SOCKET": "/no/such"}, "NOTIFY_SOCKET=/no/such: cannot be written to (No such file or directory)"),
+        (
+            {"NOTIFY_SOCKET": "/" + "x" * 300},
+            f"NOTIFY_SOCKET=/{'x' * 300}: cannot be written to (AF_UNIX path too long)",
+        ),
+        ({"PLAIT_NOTIFY_FD": "three"}, "PLAIT_NOTIFY_FD=three: is not an open descriptor beyond 2"),
+        ({"PLAIT_NOTIFY_FD": "1"}, "PLAIT_NOTIFY_FD=1: is not an open descriptor beyond 2"),
+        ({"PLAIT_NOTIFY_FD": "99999"}, "PLAIT_NOTIFY_FD=99999: is not an open descriptor beyond 2"),
+    ],
+)
+def test_a_manager_that_cannot_hear_is_said_once(make: Make, environ: dict[str, str], what: str) -> None:
+    """It will wait in vain for "ready", and nothing else would say why."""
+    notifier = make(environ)
+    assert notifier.ready() == f"{what}, so nobody hears that this is ready: correct the variable, or unset it"
+    notifier.stopping()
+    assert notifier.ready() == ""
 
 
 def test_a_manager_that_died_is_ignored(make: Make, tmp_path: Path, manager: socket.socket) -> None:

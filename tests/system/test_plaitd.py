@@ -219,6 +219,16 @@ def test_under_systemd_it_stays_and_says_so(place: Place) -> None:
             manager.recv(100)
 
 
+def test_a_manager_that_cannot_be_told_is_a_warning(place: Place) -> None:
+    """It runs, in the foreground; the log says why systemd goes on waiting."""
+    place.write(IDLE)
+    ended = place.foreground(environment={"NOTIFY_SOCKET": "/no/such"}).ready().stop()
+    assert ended.code == 0
+    assert (
+        ended.output.count("NOTIFY_SOCKET=/no/such: cannot be written to (No such file or directory), so nobody") == 1
+    )
+
+
 @pytest.mark.promise(34)
 def test_under_s6_it_stays_and_says_so(place: Place) -> None:
     """With PLAIT_NOTIFY_FD it does not fork, and writes a newline there when it is ready."""

@@ -27,8 +27,13 @@ class Notifier:
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
-        self._address = _read_address(environ.pop("NOTIFY_SOCKET", ""))
-        self._descriptor = _read_descriptor(environ.pop("PLAIT_NOTIFY_FD", ""))
+        self._named = environ.pop("NOTIFY_SOCKET", "")
+        self._address = _read_address(self._named)
+        number = environ.pop("PLAIT_NOTIFY_FD", "")
+        self._descriptor = _read_descriptor(number)
+        self._problem = ""
+        if number and self._descriptor < 0:
+            self._problem = f"PLAIT_NOTIFY_FD={number}: is not an open descriptor beyond 2"
         self._socket: socket.socket | None = None
         self._said: set[str] = set()
         self._unsent: list[str] = []
@@ -48,11 +53,17 @@ class Notifier:
             except OSError:
                 pass  # nobody listens, now
 
-    def ready(self) -> None:
-        """Tell that the tree is ready: once, and not after `stopping`."""
+    def ready(self) -> str:
+        """
+        Tell that the tree is ready: once, and not after `stopping`.
+
+        Returns a sentence for the log when the manager cannot hear it, which will wait in vain, else an empty text.
+        """
+        problem, self._problem = self._problem, ""
         if not self._said:
-            self._say("READY=1")
+            problem = self._say("READY=1") or problem
         self._tell_s6(b"" if "STOPPING=1" in self._said else b"\n")
+        return problem and f"{problem}, so nobody hears that this is ready: correct the variable, or unset it"
 
     def stopping(self) -> None:
         """Tell that the stop began: once."""
@@ -80,14 +91,15 @@ class Notifier:
             except OSError:
                 pass  # nobody reads there any more
 
-    def _say(self, state: str) -> None:
+    def _say(self, state: str) -> str:
         self._said.add(state)
         self._unsent.append(state)
-        self._send()
+        return self._send()
 
-    def _send(self, *lines: str) -> None:
+    def _send(self, *lines: str) -> str:
+        """Send what is unsent, and *lines*; return what is wrong with the manager, if anything."""
         if self._socket is None:
-            return
+            return ""
         try:
             text = "\n".join((*self._unsent, *lines))
             data = text.encode("utf-8", "replace")
@@ -97,10 +109,12 @@ class Notifier:
                 self._socket.send(data, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             pass  # its queue is full: a state that could not be told goes with the next thing to tell
-        except OSError:
+        except OSError as error:
             self._unsent.clear()
+            return f"NOTIFY_SOCKET={self._named}: cannot be written to ({error.strerror or error})"
         else:
             self._unsent.clear()
+        return ""
 
 
 def _read_address(text: str) -> str:

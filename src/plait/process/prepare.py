@@ -110,12 +110,16 @@ class Prepared:
         """Keep *sentence* for the log."""
         self.notes.append((level, sentence))
 
-    def ready(self) -> None:
-        """Tell whoever started us, once: the waiting parent (which exits 0), systemd, s6."""
-        if self._notifier is not None:
-            self._notifier.ready()
+    def ready(self) -> str:
+        """
+        Tell whoever started us, once: the waiting parent (which exits 0), systemd, s6.
+
+        Returns a sentence for the log when a manager cannot hear it, else an empty text.
+        """
+        problem = self._notifier.ready() if self._notifier is not None else ""
         if self._parent is not None:
             self._parent.ready()
+        return problem
 
     def failed(self, text: str, exit_code: int) -> None:
         """

@@ -42,8 +42,9 @@ FLUSH = 0.25
 class Starter:
     """Whoever started this process, and is to hear how it fares; this one is nobody, and hears nothing."""
 
-    def ready(self) -> None:
-        """Say nothing."""
+    def ready(self) -> str:
+        """Say nothing; what is returned, if anything, is a warning for the log."""
+        return ""
 
     def failed(self, text: str, exit_code: int) -> None:
         """Say nothing."""
@@ -167,8 +168,10 @@ class Runner:
         self.was_ready = True
         if self._flush is not None:
             self._flush(FLUSH)  # who waits for "ready" may look into the log next
-        self._starter.ready()
+        problem = self._starter.ready()
         log.info("%s is ready", tree.root.path, extra={"pid": os.getpid()})
+        if problem:
+            log.warning("%s", problem)
         try:
             await tree.wait()
         except (PlaitError, BaseExceptionGroup) as error:
