@@ -416,3 +416,16 @@ def test_a_reader_that_has_enough_ends_it_quietly(place: Place) -> None:
     os.close(writer)
     assert process.communicate(timeout=PATIENCE)[1] == b""
     assert process.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize("command", [("check", "-y", "shop.py"), ("--help",), ("completion", "bash")])
+def test_output_that_finds_no_room_is_one_sentence(place: Place, command: tuple[str, ...]) -> None:
+    """As on a full disk; the status is that of what cannot be created."""
+    place.write(SHOP)
+    with open("/dev/full", "wb") as full:
+        ended = place.run(*command, program=(PLAIT,), stdout=full)
+    name = f"plait {command[0]}" if command[0].isalpha() else "plait"
+    assert ended.errors == (
+        f"{name}: standard output: cannot be written (No space left on device): send it elsewhere\n"
+    )
+    assert ended.code == 73

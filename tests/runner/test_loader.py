@@ -461,6 +461,18 @@ def test_a_module_that_lacks_another_is_shown_by_its_line() -> None:
     )
 
 
+def test_a_file_that_lacks_its_neighbour_is_told_how_to_reach_it() -> None:
+    """Its folder is on the path only when that is asked for."""
+    write("import beside_it.inner", "site/shop.py")
+    write("", "site/beside_it/inner.py")
+    with pytest.raises(ConfigurationError) as caught:
+        load_file("site/shop.py")
+    assert str(caught.value) == (
+        "site/shop.py:1: ModuleNotFoundError: No module named 'beside_it': "
+        "it lies beside the file: give --import-folder"
+    )
+
+
 def test_a_module_that_is_wrong_is_shown_by_its_line() -> None:
     """As a file is."""
     write("x = = 1", "store/a.py")

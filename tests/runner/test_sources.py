@@ -406,6 +406,12 @@ def test_a_slip_in_set_is_said(text: str, sentence: str) -> None:
     assert refused(UsageError, "--set", text) == sentence
 
 
+def test_a_slip_of_set_in_the_environment_is_said_there() -> None:
+    """It is not the command line that is wrong: exit code 78."""
+    sentence = "PLAIT_SET: plaitd.umask=x: plaitd.umask: 'x': wanted an octal mask such as 022: see plaitd --help"
+    assert refused(ConfigurationError, PLAIT_SET="plaitd.umask=x") == sentence
+
+
 # --env-file -----------------------------------------------------------------------------------------------------------
 
 

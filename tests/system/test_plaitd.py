@@ -197,6 +197,21 @@ def test_a_daemon_has_let_go_of_its_starter(place: Place) -> None:
     (place.folder / "run").rmdir()
 
 
+@pytest.mark.parametrize(
+    ("closed", "program"),
+    [
+        (">&-", "import sys; sys.exit(0)"),
+        ("2>&-", "raise SystemExit(1)"),
+        ("<&- >&- 2>&-", "1 / 0"),
+    ],
+)
+def test_closed_streams_change_no_exit_code(place: Place, closed: str, program: str) -> None:
+    """Some who start daemons close them; what cannot be said there is not said, and the status is what it is."""
+    place.write(program)
+    shell = ("sh", "-c", f'exec "$0" "$@" {closed}', PLAITD)
+    assert place.run("-n", "-y", "shop.py", program=shell).code == 78
+
+
 # Managers -------------------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from plait.errors import PlaitError, UsageError, sentence
 from plait.runner.command_line import COMMANDS, EXPORTS, HELP, parse, settings_of, version
+from plait.runner.help import print_out
 from plait.runner.options import nearest, split
 from plait.runner.settings import CONFIGURATION, WHAT, Settings
 from plait.runner.signals import Interrupted, Signals, leave, name_of
@@ -46,12 +47,6 @@ source.  Put the line into ~/.bashrc, ~/.zshrc (behind compinit), or ~/.config/f
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``plait``; return its exit code."""
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
-    if command in ("-h", "--help"):
-        print(make_help(), end="")
-        return 0
-    if command == "--version":
-        print(version("plait"))
-        return 0
     commands: dict[str, Callable[[Sequence[str]], int]] = {
         "run": run,
         "check": check,
@@ -60,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     name = f"plait {command}" if command in commands else "plait"
     try:
+        if command in ("-h", "--help", "--version"):
+            print_out(f"{version('plait')}\n" if command == "--version" else make_help())
+            return 0
         if command not in commands:
             kind = "option" if command.startswith("-") else "command"
             what = f"{command}: no such {kind}{nearest(command, list(commands))}" if command else "no command"
@@ -72,10 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
         print(f"{name}: stopped by {name_of(number)} before anything was started", file=sys.stderr)
         return leave(0, number)
-    except BrokenPipeError:
-        # Who read it, "head" perhaps, has enough; nothing is to be said about what is left in the buffer.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return leave(128 + signal.SIGPIPE)
 
 
 def make_help() -> str:
@@ -110,11 +104,13 @@ def check(arguments: Sequence[str]) -> int:
         problems = [*inspect_settings(settings, os.environ), error]
     else:
         problems = inspect(settings, application, os.environ)
-        print("\n".join(describe(settings, application, will_daemonize(settings, os.environ))))
+        print_out(
+            "".join(f"{line}\n" for line in describe(settings, application, will_daemonize(settings, os.environ)))
+        )
     for problem in problems:
         print(f"plait check: {sentence(problem)}", file=sys.stderr)
     if not problems:
-        print("nothing would keep it from starting")
+        print_out("nothing would keep it from starting\n")
     return problems[0].exit_code if problems else 0
 
 
@@ -134,7 +130,7 @@ def export(arguments: Sequence[str]) -> int:
         what = f"{form}: no such format{nearest(form, list(writers))}" if form else "no format"
         raise UsageError(f"{what}: give one of {', '.join(sorted(writers))}, then the application")
     application = load(settings)
-    print(find(writers[form])(application), end="")
+    print_out(find(writers[form])(application))
     return 0
 
 
@@ -145,14 +141,14 @@ def complete(arguments: Sequence[str]) -> int:
 
     given, words, _ = split("plait completion", HELP, arguments)
     if given:
-        print(make_help(HELP, COMPLETION, COMPLETION_DOES), end="")
+        print_out(make_help(HELP, COMPLETION, COMPLETION_DOES))
         return 0
     wanted = f"give {', '.join(SHELLS)}: see plait completion --help"
     if len(words) != 1:
         raise UsageError(f"{words[1]}: no such argument: {wanted}" if words else f"no shell: {wanted}")
     if words[0] not in SHELLS:
         raise UsageError(f"{words[0]}: no such shell{nearest(words[0], list(SHELLS))}: {wanted}")
-    print(make_script(words[0]), end="")
+    print_out(make_script(words[0]))
     return 0
 
 

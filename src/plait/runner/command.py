@@ -109,7 +109,9 @@ class Command(Value):
         given: dict[str, list[tuple[str, str]]] = {}
         for option, flag, text in found.given:
             if option.name == "help" and option.help == _HELP.help:
-                print(self.make_help(), end="")
+                from plait.runner.help import print_out
+
+                print_out(self.make_help())
                 raise SystemExit(0)
             given.setdefault(option.name, []).append((flag, text))
         words = [*found.words, *found.rest]

@@ -87,9 +87,9 @@ def parse(program: str, arguments: Sequence[str], *, usage: str = "", descriptio
     given, words, rest = split(program, options, arguments, ends=names_plugin, preferred=TWISTD)
     for option, _, _ in given:
         if option.name in ("help", "version", "help_reactors"):
-            from plait.runner.help import show
+            from plait.runner.help import print_out, show
 
-            print(show(option.name, program, options, usage, description), end="")
+            print_out(show(option.name, program, options, usage, description))
             raise SystemExit(0)
     values = read_given(program, given)
     if len(words) > 1:

@@ -5,9 +5,12 @@ What --help says: the options by purpose, in the width of the screen.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
+
+from plait.errors import CannotCreate
 
 if TYPE_CHECKING:
     from plait.runner.options import Option
@@ -16,6 +19,22 @@ if TYPE_CHECKING:
 COLUMN = 30
 WIDEST = 100
 NARROWEST = 50
+
+
+def print_out(text: str) -> None:
+    """
+    Print *text* as it is, at once.
+
+    Raises `CannotCreate` where it finds no room, and ends the program as SIGPIPE would where nobody reads it: ``head``
+    perhaps, which has enough.
+    """
+    try:
+        print(text, end="", flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more is to be said about what is left in the buffer
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(128 + signal.SIGPIPE) from None
+        raise CannotCreate(f"standard output: cannot be written ({error.strerror}): send it elsewhere") from None
 
 
 def show(name: str, program: str, options: Sequence[Option], usage: str, description: str) -> str:

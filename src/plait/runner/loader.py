@@ -82,6 +82,8 @@ def load_file(path: str, import_folder: bool = False, app: AppTable | None = Non
     except (Exception, SystemExit) as error:
         from plait.runner.names import failed
 
+        if isinstance(error, ModuleNotFoundError) and not import_folder and _lies_beside(path, error.name):
+            raise failed(path, error, "it lies beside the file: give --import-folder") from error
         raise failed(path, error) from error
     if VARIABLE not in module.__dict__:
         from plait.runner.names import nearest
@@ -89,6 +91,11 @@ def load_file(path: str, import_folder: bool = False, app: AppTable | None = Non
         near = nearest(VARIABLE, module.__dict__)
         raise ConfigurationError(f"{path}: defines no variable `{VARIABLE}`{near}: write {VARIABLE} = Application(...)")
     return to_application(module.__dict__[VARIABLE], f"{path}: {VARIABLE}", app)
+
+
+def _lies_beside(path: str, module: str | None) -> bool:
+    place = os.path.join(os.path.dirname(os.path.abspath(path)), *(module or ".").split("."))
+    return os.path.isdir(place) or os.path.isfile(f"{place}.py")
 
 
 def load_name(target: str, app: AppTable | None = None) -> Application:

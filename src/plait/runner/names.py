@@ -49,8 +49,8 @@ def find(target: str, example: str = "shop:application") -> Any:
     return found
 
 
-def failed(where: str, error: BaseException) -> ConfigurationError:
-    """Tell an error of people's code by the innermost line that is theirs, or by *where* it was met."""
+def failed(where: str, error: BaseException, advice: str = "correct it, then start again") -> ConfigurationError:
+    """Tell an error of people's code by the innermost line that is theirs, or by *where* it was met; and what to do."""
     if isinstance(error, SyntaxError) and error.filename and os.path.isfile(error.filename):
         return misspelt(error.filename, error)
     place = find_line(error) or where
@@ -58,7 +58,7 @@ def failed(where: str, error: BaseException) -> ConfigurationError:
         return type(error)(f"{place}: {error}")  # plait's own words about a value there
     if isinstance(error, SystemExit):
         return ConfigurationError(f"{place}: ends by sys.exit({error.code!r}): take that out, plaitd does the rest")
-    return ConfigurationError(f"{place}: {describe(error)}: correct it, then start again")
+    return ConfigurationError(f"{place}: {describe(error)}: {advice}")
 
 
 def misspelt(path: str, error: SyntaxError) -> ConfigurationError:

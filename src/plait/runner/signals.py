@@ -172,8 +172,9 @@ def leave(code: int, number: int = 0) -> int:
     Return the exit *code*, or end the process here: by SIGINT if that was the signal *number* that stopped it, or with
     the code where a thread that the application's file began would go on for ever.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it was closed by who started us
+            stream.flush()
     if number == signal.SIGINT and code == 0:
         end_by(number)
         code = 128 + number

@@ -34,7 +34,13 @@ def gather(
     command_line: Found = {name: (value, COMMAND_LINE) for name, value in given.items()}
     environment = read_environment(known.values(), environ)
     above = environment | command_line
-    typed, assignments = read_assignments(known, above["set"][0] if "set" in above else (), program)
+    texts, origin = above.get("set", ((), ""))
+    try:
+        typed, assignments = read_assignments(known, texts, program)
+    except UsageError as error:
+        if origin == COMMAND_LINE:
+            raise
+        raise ConfigurationError(f"{origin}: {str(error).removeprefix('--set ')}") from None
     file, tables = read_file(known, above.get("config"))
     name = (file | above | typed).get("env_file")
     added = read_environment(known.values(), add_variables(*name, environ), f" in {name[0]}") if name else {}
