@@ -320,6 +320,7 @@ def test_a_handler_that_fails_at_once_does_not_hammer(tmp_path: Path, caplog: py
 
     run(main())
     record = next(record for record in caplog.records if record.name == "shop.follow")
+    assert record.getMessage().endswith(" failed (ValueError: bad word)")
     assert record.exc_info is not None
 
 
@@ -487,7 +488,7 @@ async def lambda_sleep(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     await asyncio.sleep(0.5)
 
 
-@pytest.mark.logs("ERROR shop.broker: cannot connect to unix:.* .PermissionError2: wrong password")
+@pytest.mark.logs("ERROR shop.broker: cannot connect to unix:.* .PermissionError2: wrong password. .PermissionError2")
 def test_a_refused_login_closes_the_connection_and_waits_longer_each_time(tmp_path: Path) -> None:
     """What is no error of the network is logged as one of ours; the connection is closed each time."""
 

@@ -247,6 +247,9 @@ def test_a_failed_run_is_an_event_and_an_error_and_the_next_one_comes(
     (event,) = [event for event in traces[0].events if isinstance(event, RunFailed)]
     assert str(event) == "shop/p: run 2 failed (ValueError: bad row)"
     assert event.number == 2
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "run 2 failed (ValueError: bad row)"
+    ]
     assert len(times) == 5
     (record,) = [record for record in caplog.records if record.name == "shop.p"]
     assert record.exc_info is not None

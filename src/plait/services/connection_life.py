@@ -139,7 +139,7 @@ class Life:
             raise fault
         self.failures += 1
         self.publish_failure(fault, self.failures)
-        self.context.log.error("cannot connect to %s", self.where, exc_info=fault)
+        self.context.log.error("cannot connect to %s (%s)", self.where, describe(fault), exc_info=fault)
         await self.wait(is_fault=True)
         return None
 
@@ -192,7 +192,8 @@ class Life:
             await line.close(self.service.drain)
             self.context.publish(Disconnected(self.context.path, self.loop.time(), self.where, why, lasted))
         if fault is not None:
-            self.context.log.error("the handler of the connection to %s failed", self.where, exc_info=fault)
+            why = describe(fault)
+            self.context.log.error("the handler of the connection to %s failed (%s)", self.where, why, exc_info=fault)
         elif is_gone and lasted < self.service.retry.quiet:
             turn.died()
         self.failures = self.service.retry.failures(self.failures, lasted)

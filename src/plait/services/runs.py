@@ -162,7 +162,7 @@ class Runs:
             self._bell.ring_soon()
             return
         context.publish(RunFailed(context.path, asyncio.get_running_loop().time(), number, error))
-        context.log.error("run %d failed", number, exc_info=error)
+        context.log.error("run %d failed (%s)", number, describe(error), exc_info=error)
 
     async def _cancel(self, tasks: set[asyncio.Task[None]]) -> None:
         try:
