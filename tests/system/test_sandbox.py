@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from plait.process.landlock import read_abi
-from tests.system.daemon import PLAITD, Place
+from tests.system.daemon import PATIENCE, PLAITD, Place
 from tests.system.test_log_place import wait_for_file
 
 ABI = read_abi()
@@ -157,6 +157,30 @@ def test_more_is_allowed_by_name(place: Place, outside: Path) -> None:
     assert found(place, read, f"--allow=exec:{outside}") == ["done", "done", "EACCES", "done"]
     assert found(place, read, f"--allow=write:{outside}") == ["done", "done", "done", "EACCES"]
     assert found(place, read, f"--allow=write:{outside / 'secret'}") == ["done", "EACCES", "done", "EACCES"]
+
+
+@needs_ports
+@pytest.mark.promise(88)
+def test_where_any_service_says_that_it_connects_is_open(place: Place) -> None:
+    """By whatever name its field has."""
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        there.settimeout(PATIENCE)
+        port = there.getsockname()[1]
+        place.write(f"""
+from plait import Application
+from plait.batteries.portforward import PortForward
+
+application = Application("shop", [PortForward("unix:in.sock", "tcp:127.0.0.1:{port}")])
+""")
+        running = place.foreground("--sandbox").ready()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(PATIENCE)
+            client.connect(str(place.folder / "in.sock"))
+            passed, _ = there.accept()
+            with passed:
+                passed.sendall(b"through")
+                assert client.recv(100) == b"through"
+        assert running.stop().code == 0
 
 
 @needs_ports

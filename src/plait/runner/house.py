@@ -55,10 +55,11 @@ def open_log(path: str) -> int:
 
 
 def connects_of(application: Application) -> list[Endpoint]:
-    """Return where the services of *application* say that they connect to."""
+    """Return where the services of *application* say, in any of their fields, that they connect to."""
     from plait.endpoints import Endpoint
+    from plait.values import fields
 
-    found = (getattr(service, "endpoint", None) for _, service in application.walk())
+    found = (getattr(service, item.name, None) for _, service in application.walk() for item in fields(service))
     return [endpoint for endpoint in found if isinstance(endpoint, Endpoint) and endpoint.connects]
 
 
