@@ -15,8 +15,9 @@ import pytest
 
 from plait.errors import ConfigurationError
 from plait.runner.custom_logger import find_factory
-from plait.runner.log_settings import LogSettings, Rotation
+from plait.runner.log_settings import LogSettings
 from plait.runner.logs import open_logs
+from plait.runner.rotation import Rotation
 
 log = logging.getLogger("shop")
 

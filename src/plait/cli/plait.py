@@ -139,8 +139,9 @@ def complete(arguments: Sequence[str]) -> int:
     from plait.runner.completion import SHELLS, make_script
     from plait.runner.help import make_help
 
-    given, words, _ = split("plait completion", HELP, arguments)
-    if given:
+    found = split("plait completion", HELP, arguments)
+    words = found.words
+    if found.given:
         print_out(make_help(HELP, COMPLETION, COMPLETION_DOES))
         return 0
     wanted = f"give {', '.join(SHELLS)}: see plait completion --help"

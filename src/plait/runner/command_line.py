@@ -84,7 +84,8 @@ def parse(program: str, arguments: Sequence[str], *, usage: str = "", descriptio
     ``--help-reactors`` end it here.
     """
     options = options_of(program)
-    given, words, rest = split(program, options, arguments, ends=names_plugin, preferred=TWISTD)
+    found = split(program, options, arguments, ends=names_plugin, preferred=TWISTD)
+    given, words, rest = found.given, found.words, found.rest
     for option, _, _ in given:
         if option.name in ("help", "version", "help_reactors"):
             from plait.runner.help import print_out, show

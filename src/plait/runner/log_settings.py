@@ -7,16 +7,16 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from plait.errors import ConfigurationError
 from plait.values import Value, value
 
+if TYPE_CHECKING:
+    from plait.runner.rotation import Rotation
+
 FORMATS = ("auto", "text", "text-ms", "json", "colour")
 _LEVELS = ("debug", "info", "warning", "error", "critical")
-KEPT = 10
-"""How many rotated files are kept unless it is said."""
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_SMALLEST, _MOST_KEPT = 1024, 9999
 
 
 @value
@@ -79,7 +79,11 @@ class LogSettings(Value):
 
     def rotation(self) -> Rotation | None:
         """When the file is rotated, and how many are kept; None for never."""
-        return _read_rotation(self.rotate) if self.rotate.strip() else None
+        if not self.rotate.strip():
+            return None
+        from plait.runner.rotation import read_rotation
+
+        return read_rotation(self.rotate)
 
 
 @value
@@ -89,19 +93,6 @@ class Levels(Value):
     everything: int
     loggers: dict[str, int]
     paths: dict[str, int]
-
-
-@value
-class Rotation(Value):
-    """
-    When a log is rotated: before it would be longer than *size* bytes, or *daily*, at local midnight.
-
-    *keep* old files are kept.  Sizes are binary, as with logrotate: 10M, 10MB and 10MiB are 10 x 1024 x 1024 bytes.
-    """
-
-    size: int = 0
-    daily: bool = False
-    keep: int = KEPT
 
 
 def level_number(level: str) -> int:
@@ -114,24 +105,6 @@ def level_number(level: str) -> int:
         if name.lower() == text.lower():
             return number
     raise ConfigurationError(_unknown("log level", level, _LEVELS))
-
-
-def _read_rotation(text: str) -> Rotation:
-    when, colon, kept = text.strip().partition(":")
-    keep = int(kept) if kept.isascii() and kept.isdecimal() and len(kept) < 9 else 0
-    if colon and not 1 <= keep <= _MOST_KEPT:
-        raise ConfigurationError(f'log rotation "{text}": wanted 1 to {_MOST_KEPT} files to keep, such as {when}:14')
-    if when.lower() == "daily":
-        return Rotation(daily=True, keep=keep or KEPT)
-    found = re.fullmatch(r"([0-9]{1,12})(?:\s*([kmg])?(?:i?b)?)", when.lower())
-    if found is None:
-        raise ConfigurationError(
-            f'log rotation "{text}": wanted a size or "daily", and perhaps how many files to keep: 10MB:5, daily:14'
-        )
-    size = int(found[1]) * _UNITS[found[2] or ""]
-    if size < _SMALLEST:
-        raise ConfigurationError(f'log rotation "{text}": wanted at least 1KB: give a greater size, such as 10MB')
-    return Rotation(size=size, keep=keep or KEPT)
 
 
 def _unknown(what: str, given: str, known: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from plait.errors import UsageError
 from plait.values import Value, fields, value
@@ -114,12 +114,14 @@ def read_seconds(text: str) -> float:
 # A command line -----------------------------------------------------------------------------------------------------
 
 
-class Words(NamedTuple):
-    """A command line, taken apart: each option as it was given, what stood between them, and what was left alone."""
+class Words:
+    """A command line, taken apart: each option as it was *given*, the *words* between them, the *rest* left alone."""
 
-    given: list[tuple[Option, str, str]]
-    words: list[str]
-    rest: list[str]
+    # No tuple with names: to define one costs a hundredth of a start.
+    def __init__(self, rest: list[str]) -> None:
+        self.given: list[tuple[Option, str, str]] = []
+        self.words: list[str] = []
+        self.rest = rest
 
 
 def split(
@@ -145,7 +147,7 @@ def split(
     known = {flag: option for option in options for flag in option.flags}
     short = "".join(flag[1] + ("" if option.is_flag else ":") for flag, option in known.items() if flag[1] != "-")
     long = [flag[2:] + ("" if option.is_flag else "=") for flag, option in known.items() if flag[1] == "-"]
-    result = Words([], [], list(arguments))
+    result = Words(list(arguments))
     while result.rest:
         left = result.rest[:]
         try:

@@ -12,10 +12,49 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 
-from plait.runner.log_settings import Rotation
+from plait.errors import ConfigurationError
 from plait.runner.sinks import Sink
+from plait.values import Value, value
 
 log = logging.getLogger("plait")
+
+
+KEPT = 10
+"""How many rotated files are kept unless it is said."""
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_SMALLEST, _MOST_KEPT = 1024, 9999
+
+
+@value
+class Rotation(Value):
+    """
+    When a log is rotated: before it would be longer than *size* bytes, or *daily*, at local midnight.
+
+    *keep* old files are kept.  Sizes are binary, as with logrotate: 10M, 10MB and 10MiB are 10 x 1024 x 1024 bytes.
+    """
+
+    size: int = 0
+    daily: bool = False
+    keep: int = KEPT
+
+
+def read_rotation(text: str) -> Rotation:
+    """Read ``SIZE[:KEEP]`` or ``daily[:KEEP]``; raises ConfigurationError."""
+    when, colon, kept = text.strip().partition(":")
+    keep = int(kept) if kept.isascii() and kept.isdecimal() and len(kept) < 9 else 0
+    if colon and not 1 <= keep <= _MOST_KEPT:
+        raise ConfigurationError(f'log rotation "{text}": wanted 1 to {_MOST_KEPT} files to keep, such as {when}:14')
+    if when.lower() == "daily":
+        return Rotation(daily=True, keep=keep or KEPT)
+    found = re.fullmatch(r"([0-9]{1,12})(?:\s*([kmg])?(?:i?b)?)", when.lower())
+    if found is None:
+        raise ConfigurationError(
+            f'log rotation "{text}": wanted a size or "daily", and perhaps how many files to keep: 10MB:5, daily:14'
+        )
+    size = int(found[1]) * _UNITS[found[2] or ""]
+    if size < _SMALLEST:
+        raise ConfigurationError(f'log rotation "{text}": wanted at least 1KB: give a greater size, such as 10MB')
+    return Rotation(size=size, keep=keep or KEPT)
 
 
 def rotating(rotation: Rotation, name: str) -> Callable[[int, str, str], Sink]:

@@ -205,7 +205,7 @@ class Writer:
 
     def _write_all(self, lines: list[bytes]) -> None:
         try:
-            done = 0 if self.lost else self.place.write_many(lines)
+            done = 0 if self.lost or not lines else self.place.write_many(lines)
         except MemoryError:
             done = 0
         for line in lines[done:]:
