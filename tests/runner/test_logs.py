@@ -362,7 +362,7 @@ def test_a_file_that_can_be_written_again_says_what_is_missing(tmp_path: Path) -
     assert texts(path) == [
         "[shop#info] first",
         "[shop#info] cut",
-        f"[plait.runner.logs#warning] {path}: 2 records were lost while it could not be written (File too large)",
+        f"[plait#warning] {path}: 2 records were lost while it could not be written (File too large)",
         "[shop#info] after",
         "[shop#info] later",
     ]
@@ -446,7 +446,7 @@ def test_a_format_that_fails_costs_no_record(tmp_path: Path) -> None:
     with logs_in(tmp_path / "a.log") as logs:
         logs.handler.handle(broken)
     (line,) = texts(tmp_path / "a.log")
-    assert line.startswith("[plait.runner.logs#error] a record of logger shop cannot be shown: AttributeError: ")
+    assert line.startswith("[plait#error] a record of logger shop cannot be shown: AttributeError: ")
 
 
 # --- the standard library around it

@@ -113,7 +113,7 @@ def test_a_daemon_that_dies_is_said_once_and_found_again(
         log.info("two")
         logs.flush()
         assert [place.recv(8192).rpartition(b"]: ")[2] for _ in range(2)] == [
-            b"[plait.runner.logs#warning] %b: 3 records were lost while it could not be written "
+            b"[plait#warning] %b: 3 records were lost while it could not be written "
             b"(No such file or directory)" % str(path).encode(),
             b"[shop/web#info] two",
         ]

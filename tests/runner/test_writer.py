@@ -302,7 +302,7 @@ def test_what_goes_wrong_between_two_records_ends_nothing(tmp_path: Path) -> Non
     log.info("after")
     logs.close()
     lines = [line.partition(" ")[2] for line in (tmp_path / "a.log").read_text().splitlines()]
-    assert lines == [f"[plait.runner.logs#error] {tmp_path}/a.log: KeyError: 'x'", "[shop#info] after"]
+    assert lines == [f"[plait#error] {tmp_path}/a.log: KeyError: 'x'", "[shop#info] after"]
 
 
 def test_signals_that_log_are_in_nobodys_way(tmp_path: Path) -> None:

@@ -78,4 +78,4 @@ class LineHandler(logging.Handler):
         self.writer.close(seconds)
 
     def _own_record(self, level: int, message: str) -> bytes:
-        return self._format(LogRecord("plait.runner.logs", level, __file__, 0, message, (), None), "")
+        return self._format(LogRecord("plait", level, __file__, 0, message, (), None), "")

@@ -199,5 +199,5 @@ def _problem_of(status: os.stat_result) -> str:
     if status.st_nlink > 1:
         return "it is a hard link: the same file has another name"
     if status.st_uid not in (0, os.geteuid()):
-        return f"it belongs to user {status.st_uid}"
+        return f"it belongs to user {status.st_uid}, perhaps from a start with --uid"
     return ""
