@@ -637,10 +637,19 @@ def ask(place: Place) -> bytes:
 
 
 def count_of(pid: int) -> tuple[int, int, int]:
-    """Return how many descriptors and threads process *pid* has, and its memory in KiB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    threads, memory = (int(status.partition(f"{key}:")[2].split()[0]) for key in ("Threads", "VmRSS"))
-    return len(os.listdir(f"/proc/{pid}/fd")), threads, memory
+    """
+    Return how many descriptors and threads process *pid* has, and its memory in KiB.
+
+    It is looked at often, and the least counts: a log that is being opened again is there twice for a moment, and so is
+    a client who has just left.  What was not put away is there each time.
+    """
+    looks = []
+    for _ in range(50):
+        status = Path(f"/proc/{pid}/status").read_text()
+        threads, memory = (int(status.partition(f"{key}:")[2].split()[0]) for key in ("Threads", "VmRSS"))
+        looks.append((len(os.listdir(f"/proc/{pid}/fd")), threads, memory))
+    descriptors, threads, memory = (min(column) for column in zip(*looks, strict=True))
+    return descriptors, threads, memory
 
 
 # A stop always ends ---------------------------------------------------------------------------------------------------

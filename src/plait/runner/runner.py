@@ -166,10 +166,10 @@ class Runner:
             self._starter.failed(f"{tree.reason or 'it has ended already'}, before it was ready", self._exit_code or 70)
             return
         self.was_ready = True
-        if self._flush is not None:
-            self._flush(FLUSH)  # who waits for "ready" may look into the log next
-        problem = self._starter.ready()
         log.info("%s is ready", tree.root.path, extra={"pid": os.getpid()})
+        if self._flush is not None:
+            self._flush(FLUSH)  # who waits for it may look into the log next
+        problem = self._starter.ready()
         if problem:
             log.warning("%s", problem)
         try:
