@@ -32,10 +32,14 @@ IGNORES = (
 )
 
 # Each leaves a process that carries the word in its arguments: in the group; in a session of its own; forked twice and
-# in a session of its own; the same with an empty environment.
+# in a session of its own; the same with an empty environment.  It begins when it has the limit by which it is known:
+# on a busy machine that is later than its first line, and who wipes his environment before that may escape, as is said
+# where programs are explained.
 FORKS = """
-import os, sys, time
+import os, resource, sys, time
 word, times = sys.argv[1], 0
+while resource.getrlimit(resource.RLIMIT_RSS)[0] == resource.RLIM_INFINITY:
+    time.sleep(0.001)
 
 def leave(setsid, twice, environment):
     pid = os.fork()
