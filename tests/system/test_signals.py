@@ -178,6 +178,17 @@ def test_usr2_shows_where_every_task_is(place: Place) -> None:
     assert running.stop().code == 70
 
 
+def test_who_asks_where_every_task_is_and_stops_it_hears_both(place: Place) -> None:
+    """What was asked just before the end is written, however soon that comes."""
+    place.write(IDLE)
+    for _ in range(10):
+        running = place.foreground().ready()
+        running.send(signal.SIGUSR2)
+        ended = running.stop()
+        assert ended.code == 0
+        assert "task shop/idle: at " in ended.output
+
+
 @FORMS
 def test_no_other_signal_ends_it_by_accident(place: Place, daemonize: bool) -> None:
     """HUP, USR1, USR2, WINCH, PIPE and CONT leave it serving, also where standard output is its log."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from plait.errors import LeftBehind, PlaitError, sentence
 from plait.events import Event, State, StateChanged
-from plait.runner.ending import Ending
+from plait.runner.ending import AFTERMATH, Ending
 from plait.runner.reactors import loop_factory
 from plait.runner.signals import SHOWING, STOPPING, Signals, name_of
 from plait.runner.telling import people_trace, tell_reopened, tell_unhandled
@@ -92,6 +92,7 @@ class Runner:
         self._make_loop = make_loop
         self._reopen = reopen
         self._flush = flush
+        self._showing: list[threading.Thread] = []  # those that write where everything is
         self._tree: Tree | None = None
         self._exit_code = 0
         self._variables = contextvars.copy_context()
@@ -125,6 +126,8 @@ class Runner:
                     self._stop_for(exit_)
             main.result()
             self.ending.tidy(loop, self._tree)
+            for thread in self._showing:
+                thread.join(AFTERMATH)  # who asked just before the stop is to read it, too
         finally:
             asyncio.set_event_loop(None)
         return self._exit_code
@@ -265,10 +268,13 @@ class Runner:
                     log.info("%s", stack)
 
         # In another thread: this one may be interrupted with the lock of the log.
+        thread = threading.Thread(target=tell, name="plait-stacks", daemon=True)
         try:
-            threading.Thread(target=tell, name="plait-stacks", daemon=True).start()
+            thread.start()
         except RuntimeError:
             self._soon(tell)  # no more threads
+        else:
+            self._showing = [*(other for other in self._showing if other.is_alive()), thread]
 
     # Telling ----------------------------------------------------------------------------------------------------
 
