@@ -146,7 +146,8 @@ def judge(found: Import, package: Path, extras: frozenset[str], eager: set[str])
         return f"{layer} imports {found.module}: it stands on the standard library only"
     if top not in extras:
         return f"{layer} imports {found.module}: neither in the standard library nor in an extra of pyproject.toml"
-    if not found.is_deferred and module in eager:
+    # A guest is only loaded by who uses its framework.
+    if layer != "guests" and not found.is_deferred and module in eager:
         return f"{layer} imports {found.module} at the top of a module that always loads: import it where it is used"
     return ""
 

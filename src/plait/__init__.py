@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from plait.services.task import Thread as Thread
     from plait.tree.application import Application as Application
     from plait.tree.application import Group as Group
+    from plait.tree.hosting import Hosting as Hosting
     from plait.tree.patience import StopWaits as StopWaits
     from plait.tree.policy import Backoff as Backoff
     from plait.tree.policy import Limit as Limit
@@ -82,6 +83,7 @@ _HOMES = {
     "services.schedule": "Cron Periodic",
     "services.task": "Resource Task Thread",
     "tree.application": "Application Group",
+    "tree.hosting": "Hosting",
     "tree.patience": "StopWaits",
     "tree.policy": "Backoff Limit",
     "tree.running": "running",

@@ -73,6 +73,14 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
     around = find_observers(settings)
     with signals.raised():
         application = load(settings, process_settings, log_settings)
+    hosting = application.hosting()
+    if hosting is not None:
+        from plait.runner.guests import settle
+
+        settings = settle(settings, hosting)
+        log_settings = settings.log(is_daemon=daemonize)
+        process_settings = settings.process(daemonize=daemonize)
+        preload(process_settings)
     with (
         prepare(
             process_settings,
@@ -80,8 +88,9 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
             log_name=log_settings.file,
             open_log=open_log,
             connects=connects_of(application) if process_settings.sandbox else (),
+            before_leaving=hosting.start_privileged if hosting is not None else None,
         ) as prepared,
-        open_house(prepared, log_settings, for_people=for_people, capture=not settings.debug) as house,
+        open_house(prepared, log_settings, for_people=for_people, capture=not settings.debug, hosting=hosting) as house,
     ):
         if settings.title:
             house.show_title(settings.title)
@@ -109,8 +118,13 @@ def load(settings: Settings, process_settings: ProcessSettings, log_settings: Lo
 
             post_mortem(error)
         raise
-    if process_settings.leaves:
-        from plait.runner.preload import preload
-
-        preload()
+    preload(process_settings)
     return application
+
+
+def preload(process_settings: ProcessSettings) -> None:
+    """Load all that may be out of reach afterwards, if there is an afterwards."""
+    if process_settings.leaves:
+        from plait.runner import preload
+
+        preload.preload()

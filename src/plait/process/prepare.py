@@ -175,6 +175,7 @@ def prepare(
     *,
     open_log: Callable[[str], int] | None = None,
     connects: Iterable[Endpoint] = (),
+    before_leaving: Callable[[], None] | None = None,
 ) -> Prepared:
     """
     Prepare this process to serve *endpoints*, and return what is needed to run it and to put it away.
@@ -187,7 +188,8 @@ def prepare(
     ever crosses a fork.  What is imported after a change of user or root folder may not be found any more: load it
     before.  *log_name* is the absolute path of the log, or the name of a stream: the parent names it when
     the daemon dies without a word.  *open_log* opens it, where that cannot be done later.  *connects* are where the
-    application will connect to: the sandbox lets it.
+    application will connect to: the sandbox lets it.  *before_leaving* is called in the process that will run, while it
+    is still who started it.
     """
     # Standard streams first: a socket that got the number of a closed one would be replaced by /dev/null below.
     fill_standard_streams()
@@ -236,6 +238,8 @@ def prepare(
             # 6. The number of the daemon, now that it is known, through the locked descriptor.
             if prepared.pidfile is not None:
                 prepared.pidfile.write()
+        if before_leaving is not None:
+            before_leaving()
         # 7. The last thing that needs the old user has been done; and then the last one that needs more than the
         #    application does, so that the sandbox closes.
         if leaving is not None:

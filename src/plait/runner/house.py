@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from plait.runner.settings import Settings
     from plait.runner.signals import Signals
     from plait.tree.application import Application
+    from plait.tree.hosting import Hosting
 
     Observer = Callable[[Runner], AbstractContextManager[object]]
 
@@ -63,7 +64,14 @@ def connects_of(application: Application) -> list[Endpoint]:
     return [endpoint for endpoint in found if isinstance(endpoint, Endpoint) and endpoint.connects]
 
 
-def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = False, capture: bool = True) -> House:
+def open_house(
+    prepared: Prepared,
+    settings: LogSettings,
+    *,
+    for_people: bool = False,
+    capture: bool = True,
+    hosting: Hosting | None = None,
+) -> House:
     """Open the logs of a prepared process, as the user that it has become; what is printed is logged with *capture*."""
     from plait.runner.logs import open_logs
     from plait.tree.service import current_path
@@ -72,22 +80,33 @@ def open_house(prepared: Prepared, settings: LogSettings, *, for_people: bool = 
     if prepared.log_path:
         settings = replace(settings, file=prepared.log_path)
     try:
-        logs = open_logs(settings, for_people=for_people, path_of=current_path, descriptor=prepared.take_log())
+        logs = open_logs(
+            settings,
+            for_people=for_people,
+            path_of=current_path,
+            descriptor=prepared.take_log(),
+            make_handler=hosting.make_handler if hosting is not None and not settings.logger else None,
+        )
     except PlaitError as error:
         prepared.failed(sentence(error), error.exit_code)
         raise
     if capture:  # who debugs wants to see, where he types, what is printed
         logs.capture_streams()
+    if hosting is not None:
+        hosting.begin()
     for level, text in prepared.notes:
         log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
-    return House(prepared, logs, behind=capture)
+    return House(prepared, logs, behind=capture, finish=hosting.finish if hosting is not None else None)
 
 
 class House:
     """A prepared process with open logs: runs an application, then puts everything away."""
 
-    def __init__(self, prepared: Prepared, logs: Logs, *, behind: bool = True) -> None:
+    def __init__(
+        self, prepared: Prepared, logs: Logs, *, behind: bool = True, finish: Callable[[], None] | None = None
+    ) -> None:
         self._prepared = prepared
+        self._finish = finish
         self._logs = logs
         self._behind = behind
 
@@ -138,6 +157,8 @@ class House:
         if code and not (heard or self._prepared.is_daemon):
             # The log is in a file, or it is about the command line: whoever waits at the terminal is to hear it.
             print(f"plaitd: {sentence(runner.why())}", file=sys.__stderr__)
+        if self._finish is not None:
+            self._finish()
         by_force = runner.ending.must_be_now(runner.left)
         problem = self._prepared.close()
         if problem:

@@ -14,6 +14,8 @@ from plait.tree.application import Application
 from plait.tree.service import Service
 
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
     from plait.runner.factory import AppTable
     from plait.runner.settings import Settings
 
@@ -32,8 +34,9 @@ def load(settings: Settings) -> Application:
     if len(given) > 1:
         raise UsageError(f"{given[0]}: is given beside {given[1]}: give one of them")
     app = _app_of(settings)
+    watch_imports()
     if settings.python:
-        return load_file(settings.python, settings.import_folder, app)
+        return load_file(settings.python, settings.import_folder, app, settings)
     if settings.asks_for_plugin:
         from plait.runner.plugins import load_plugin
 
@@ -58,22 +61,29 @@ def _app_of(settings: Settings) -> AppTable | None:
     return AppTable(table, files[0] if files else "plait.toml", origins)
 
 
-def load_file(path: str, import_folder: bool = False, app: AppTable | None = None) -> Application:
+def load_file(
+    path: str, import_folder: bool = False, app: AppTable | None = None, settings: Settings | None = None
+) -> Application:
     """
     Run the straight Python file at *path* and return the `Application` that it calls ``application``.
 
     The file runs as a module of its own name, so that what it defines can be pickled.  With *import_folder* it can
     import what lies beside it.  An error in it is told by the line of the file.  *app* is for a function that wants it.
+
+    A file of Twisted's is run as Twisted runs it, for which *settings* are.
     """
     name = _module_name(path)
     try:
         with open(path, "rb") as file:
             source = file.read()
-        code = compile(source, path, "exec", dont_inherit=True)
+        is_guest = is_of_twisted(path, source)
+        code = None if is_guest else compile(source, path, "exec", dont_inherit=True)
     except (SyntaxError, OSError, ValueError) as error:
         raise _unusable(path, error) from error
     if import_folder:
         sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    if code is None:
+        return _load_twisted(path, settings)
     module = types.ModuleType(name)
     module.__file__ = os.path.abspath(path)
     sys.modules[name] = module
@@ -91,6 +101,40 @@ def load_file(path: str, import_folder: bool = False, app: AppTable | None = Non
         near = nearest(VARIABLE, module.__dict__)
         raise ConfigurationError(f"{path}: defines no variable `{VARIABLE}`{near}: write {VARIABLE} = Application(...)")
     return to_application(module.__dict__[VARIABLE], f"{path}: {VARIABLE}", app)
+
+
+class GuestFinder:
+    """For ``sys.meta_path``: whoever imports the module of a guest's reactor gets the one that runs on plait's loop."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return how that one module is loaded."""
+        if name != "twisted.internet.reactor":
+            return None
+        from importlib.machinery import ModuleSpec
+
+        from plait.runner.guests import ReactorLoader
+
+        return ModuleSpec(name, ReactorLoader())  # type: ignore[arg-type]  # a loader in all but its base
+
+
+def watch_imports() -> None:
+    """See to it that a guest's reactor is there when somebody first imports it, whatever imports it."""
+    if GuestFinder not in sys.meta_path:
+        sys.meta_path.insert(0, GuestFinder)
+
+
+def is_of_twisted(path: str, source: bytes) -> bool:
+    """Say whether the file at *path* is one of Twisted's: by its name, or because it speaks of Twisted, not of us."""
+    return path.endswith((".tac", ".etac")) or (b"twisted" in source and b"plait" not in source)
+
+
+def _load_twisted(path: str, settings: Settings | None) -> Application:
+    from plait.runner.guests import find_guest, given_of
+
+    guest = find_guest("twisted", path)
+    application: Application = guest.load_file(path, given_of(settings) if settings is not None else {})
+    return application
 
 
 def _lies_beside(path: str, module: str | None) -> bool:
@@ -137,6 +181,11 @@ def to_application(found: Any, where: str, app: AppTable | None = None) -> Appli
         return found
     if isinstance(found, Service):
         return Application(found.name, [found])
+    from plait.runner.guests import adopt
+
+    adopted = adopt(found, where, None)
+    if adopted is not None:
+        return adopted
     if isinstance(found, types.CoroutineType):
         found.close()  # it would be complained about, once more and in other words
     from plait.runner.names import show_type

@@ -34,6 +34,7 @@ def open_logs(
     path_of: Callable[[], str] = lambda: "",
     descriptor: int = -1,
     place: Place | None = None,
+    make_handler: Callable[[Callable[[], str]], logging.Handler] | None = None,
 ) -> Logs:
     """
     Send every record of the process to the place in *settings*; the caller closes what is returned.
@@ -42,19 +43,22 @@ def open_logs(
     terminal (plain when ``NO_COLOR`` is set or ``TERM`` is ``dumb``) and JSON anywhere else.  The journal and syslog
     have formats of their own, and standard output that is systemd's journal is written as such.  *path_of* gives the
     path of the service in whose context it is called.  What was opened before, because it is out of reach now, is the
-    file's *descriptor* or, for any kind, the *place* that ``open_place`` returned.
+    file's *descriptor* or, for any kind, the *place* that ``open_place`` returned.  What *make_handler* makes of
+    *path_of* is written to instead of any place.
     Raises CannotCreate when the place cannot be written, ConfigurationError for a ``logger`` that gives no handler.
     """
     if settings.logger:
-        from plait.runner.custom_logger import make_handler
+        from plait.runner.custom_logger import make_handler as make_own
 
-        handler = make_handler(settings.logger, path_of)
-        return Logs(handler, settings.levels(), name=settings.logger)
+        return Logs(make_own(settings.logger, path_of), settings.levels(), name=settings.logger)
+    if make_handler is not None:
+        handler = make_handler(path_of)
+        return Logs(handler, settings.levels(), name="the application's own log")
     place = place or open_place(settings, descriptor=descriptor)
     is_terminal = place.is_stream and place.format is None and os.isatty(place.descriptor)
     format = place.format or choose_format(settings.format, for_people=for_people, terminal=is_terminal)
-    handler = LineHandler(format, place.taker, place.name, path_of)
-    return Logs(handler, settings.levels(), name=place.name, is_stream=place.is_stream)
+    lines = LineHandler(format, place.taker, place.name, path_of)
+    return Logs(lines, settings.levels(), name=place.name, is_stream=place.is_stream)
 
 
 class Logs:

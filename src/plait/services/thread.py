@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import PlaitError, StopApplication
@@ -49,9 +49,26 @@ class ThreadHost:
         """Tell *event* to the watchers, in the loop's thread."""
         self._call(self._host.publish, event)
 
-    async def supervise(self) -> None:
+    async def supervise(self, children: Iterable[Service[Any]] | None, **options: Any) -> None:
         """Refuse: a thread is no group."""
         raise PlaitError(f"{self.path}: a thread is no group")
+
+    async def add(self, service: Service[Any]) -> str:
+        """Refuse: a thread is no group."""
+        raise PlaitError(f"{self.path}: a thread is no group")
+
+    async def remove(self, name: str) -> None:
+        """Refuse: a thread is no group."""
+        raise PlaitError(f"{self.path}: a thread is no group")
+
+    def stop(self, reason: str, exit_code: int) -> None:
+        """Stop everything."""
+        self._call(self._host.stop, reason, exit_code)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether everything is about to stop."""
+        return self._host.is_ending
 
     def _call(self, function: Callable[..., object], *arguments: Any) -> None:
         try:

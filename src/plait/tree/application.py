@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from plait.errors import ConfigurationError
 from plait.tree.policy import STRATEGIES, Backoff, Limit, Strategy
@@ -17,6 +17,7 @@ from plait.tree.service import Context, Service, refuse, show
 
 if TYPE_CHECKING:
     from plait.endpoints import Endpoint
+    from plait.tree.hosting import Hosting
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,7 +30,8 @@ class Group(Service[None]):
     ``"one_for_all"`` all.  Needing more restarts than *limit* allows, the group stops its children and fails, and its
     own parent decides.  *backoff* is the wait before a restart, for children that bring none of their own.
 
-    A group has no time-outs of its own unless you give them: its children have theirs.
+    A group has no time-outs of its own unless you give them: its children have theirs.  What the ``run`` of a subclass
+    does after its children have stopped may take *end_timeout* seconds.
     """
 
     name: str = ""
@@ -39,6 +41,7 @@ class Group(Service[None]):
     backoff: Backoff = field(default=Backoff(), kw_only=True)
     start_timeout: float | None = field(default=None, kw_only=True)
     stop_timeout: float | None = field(default=None, kw_only=True)
+    end_timeout: ClassVar[float] = 10.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +69,7 @@ class Group(Service[None]):
 
     async def run(self, context: Context[None]) -> None:
         """Keep the children alive: the supervisor of this group is its life."""
-        await context._host.supervise()
+        await context.supervise()
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return where its services listen, in order."""
@@ -104,6 +107,10 @@ class Application(Group):
     """
 
     stop_timeout: float | None = field(default=30.0, kw_only=True)
+
+    def hosting(self) -> Hosting | None:
+        """Return what ``plaitd`` is to do for it besides running the tree; None but for a guest's."""
+        return None
 
     def __post_init__(self) -> None:
         super().__post_init__()

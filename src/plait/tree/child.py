@@ -17,7 +17,7 @@ from plait.tree.service import Context, Service, _current
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
 
     from plait.endpoints import Endpoint
     from plait.tree.supervisor import Supervisor
@@ -175,10 +175,33 @@ class Child:
         """Tell *event* to the watchers."""
         self.tree.publish(event)
 
-    async def supervise(self) -> None:
+    async def supervise(self, children: Iterable[Service[Any]] | None, **options: Any) -> None:
         """Live as a group."""
-        assert self.supervisor is not None, self.path
-        await self.supervisor.live()
+        if self.supervisor is None:
+            raise PlaitError(f"{self.path}: is not a group: let its class inherit Group")
+        await self.supervisor.live(children, **options)
+
+    async def add(self, service: Service[Any]) -> str:
+        """Add *service* to this group."""
+        return await self.tree.add(service, self.path)
+
+    async def remove(self, name: str) -> None:
+        """Remove the service *name* from this group."""
+        await self.tree.remove(f"{self.path}/{name}")
+
+    def stop(self, reason: str, exit_code: int) -> None:
+        """Stop everything."""
+        self.tree.stop_soon(reason, exit_code)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether everything is about to stop."""
+        return self.tree.is_ending
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there are no children (any more) whose supervisor would see to their end."""
+        return self.supervisor is None or self.supervisor.is_done
 
 
 async def _fail(error: Exception) -> None:

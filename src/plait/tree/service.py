@@ -8,7 +8,7 @@ tree it lives in.  What happens between two lives is not decided here but by the
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context as Variables
 from contextvars import ContextVar
@@ -20,6 +20,7 @@ from plait.tree.policy import RESTARTS, Backoff, Restart
 from plait.values import Value
 
 if TYPE_CHECKING:
+    import asyncio
     import socket
 
     from plait.endpoints import Endpoint
@@ -38,7 +39,12 @@ class Host(Protocol):
     def need(self, life: int, service: Service[Any]) -> Awaitable[Any]: ...
     def open_sockets(self, endpoint: Endpoint) -> tuple[socket.socket, ...]: ...
     def publish(self, event: Event) -> None: ...
-    def supervise(self) -> Awaitable[None]: ...
+    def supervise(self, children: Iterable[Service[Any]] | None, **options: Any) -> Awaitable[None]: ...
+    def add(self, service: Service[Any]) -> Awaitable[str]: ...
+    def remove(self, name: str) -> Awaitable[None]: ...
+    def stop(self, reason: str, exit_code: int) -> None: ...
+    @property
+    def is_ending(self) -> bool: ...
 
 
 class Context(Generic[T]):
@@ -95,6 +101,42 @@ class Context(Generic[T]):
     def publish(self, event: Event) -> None:
         """Tell *event* to all who watch the tree.  A watcher that raises is logged and harms nobody."""
         self._host.publish(event)
+
+    def stop(self, reason: str, exit_code: int = 0) -> None:
+        """Stop the whole application in order, as `StopApplication` does; for callbacks, which nobody hears raise."""
+        self._host.stop(reason, exit_code)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the whole application is about to stop, and not only this service."""
+        return self._host.is_ending
+
+    async def supervise(
+        self,
+        children: Iterable[Service[Any]] | None = None,
+        *,
+        failing: asyncio.Future[Any] | None = None,
+        when_ready: Callable[[], T | None] = lambda: None,
+        when_stopping: Callable[[], object] = lambda: None,
+    ) -> None:
+        """
+        Keep *children* alive as the services of a group; this is what the ``run`` of a `Group` does.
+
+        For a subclass of `Group` that does something of its own before and after: its ``run`` awaits this once in a
+        life.  Without *children* they are those of the value.  The group is ready when they are; *when_ready* is called
+        just before, and what it returns is published.  It comes back when all have stopped, and *when_stopping* is
+        called once, before the first of them is asked to; raises what ended the group badly, and what *failing* gets as
+        its exception, after stopping them.
+        """
+        await self._host.supervise(children, failing=failing, when_ready=when_ready, when_stopping=when_stopping)
+
+    async def add(self, service: Service[Any]) -> str:
+        """Add *service* to this group and start it, as `Tree.add` does; for another task of a group's life."""
+        return await self._host.add(service)
+
+    async def remove(self, name: str) -> None:
+        """Stop and forget the service *name* of this group, as `Tree.remove` does."""
+        await self._host.remove(name)
 
     def __repr__(self) -> str:
         return f"<Context of {self.path}>"

@@ -18,18 +18,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import PlaitError, StopApplication
 from plait.events import State, describe
 from plait.tree.alarm import Alarm
+from plait.tree.application import Group
 from plait.tree.child import Child
 from plait.tree.policy import affected, should_restart
 from plait.tree.sweep import Sweep
 
 if TYPE_CHECKING:
-    from plait.tree.application import Group
+    from plait.tree.service import Service
     from plait.tree.tree import Tree
 
 
@@ -58,10 +59,10 @@ class Supervisor:
         """Whether the group lives and is not about to stop."""
         return self.child.task is not None and self.final is None
 
-    def describe(self) -> None:
-        """Take the children from the value; those added at run time are gone."""
+    def describe(self, services: Iterable[Service[Any]] | None = None) -> None:
+        """Take the children from *services*, or from the value; those added at run time are gone."""
         known, self.children = self.children, {}
-        for service in self.group:
+        for service in self.group if services is None else services:
             child = known.get(service.name)
             if child is None or child.service is not service or child.dynamic:
                 lives = child.life if child is not None else 0
@@ -82,19 +83,32 @@ class Supervisor:
         self._order = 0
         self._stop_asked = False
         self._finished = False
+        self.is_done = False  # the children have ended, while the life of the group may go on
         self._waiter: asyncio.Future[None] | None = None
+        self._when_ready: Callable[[], Any] = lambda: None
+        self._when_stopping: Callable[[], object] = lambda: None
 
     # The life of the group --------------------------------------------------------------------------------------
 
-    async def live(self) -> None:
-        """Live once: start the children, keep them alive, stop them when cancelled."""
+    async def live(
+        self,
+        children: Iterable[Service[Any]] | None = None,
+        *,
+        failing: asyncio.Future[Any] | None = None,
+        when_ready: Callable[[], Any] = lambda: None,
+        when_stopping: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Live once: start the children, keep them alive, stop them when cancelled; see `Context.supervise`."""
         self._forget_life()
-        if self.child.life > 1:
-            self.describe()
+        self._when_ready, self._when_stopping = when_ready, when_stopping
+        if self.child.life > 1 or children is not None:
+            self.describe(children)
         for child in self.children.values():
             child.was_ready = child.over = child.held = False
             child.failures = 0
         self.post(self._start_all)
+        if failing is not None:
+            failing.add_done_callback(self._fails)
         while not self._finished:
             self._waiter = self.tree.loop.create_future()
             try:
@@ -103,12 +117,19 @@ class Supervisor:
                 self.post(self._stop_all)
         self.alarm.stop()
         self.leaving.clear()
+        self.is_done = True
+        (self.child.group or self.tree).let_end(self.child)
         if self.ending is not None:
             for error in self.stop_errors:
                 self.ending.add_note(f"while stopping: {describe(error)}")
             raise self.ending
         if self.stop_errors:
             raise BaseExceptionGroup(f"{self.path}: errors while stopping", self.stop_errors)
+
+    def _fails(self, failing: asyncio.Future[Any]) -> None:
+        error = None if failing.cancelled() else failing.exception()
+        if error is not None and not self._finished:
+            self.post(self._fail, error)
 
     def _start_all(self) -> None:
         if not self._stop_asked:
@@ -131,6 +152,7 @@ class Supervisor:
             return
         if self.child.group is None:
             self.tree.begin_end()
+        self._when_stopping()
         self.stopping = []
         for child in self.children.values():
             child.sweep = None
@@ -149,11 +171,12 @@ class Supervisor:
     def _hurry(self, patience: float) -> None:
         self.hurried = patience
         for child in self._alive():
-            if child.supervisor is not None:
+            if not child.is_alone:
+                assert child.supervisor is not None
                 child.supervisor.hurry(patience)
             if child.state is not State.STOPPING:
                 self._ask(child)
-            elif child.supervisor is None and child.task is not None and not child.insisted:
+            elif child.is_alone and child.task is not None and not child.insisted:
                 child.insisted = True
                 child.task.cancel()
                 self.alarm.set(child, self.tree.loop.time() + max(patience, self.tree.last_moment))
@@ -414,7 +437,12 @@ class Supervisor:
                 sweep.done.set_exception(error)
         if not self.sweeps and not self.is_ready and self.final is None and error is None:
             self.is_ready = True
-            self.child.say_ready(self.child.life, None)
+            try:
+                value = self._when_ready()
+            except Exception as problem:
+                self._fail(problem)
+            else:
+                self.child.say_ready(self.child.life, value)
         self._look_whether_over()
 
     def _begin(self, child: Child) -> None:
@@ -432,26 +460,37 @@ class Supervisor:
         assert child.task is not None
         now = self.tree.loop.time()
         timeout = child.service.stop_timeout
-        if self.hurried is not None and child.supervisor is None:
+        if self.hurried is not None and child.is_alone:
             timeout = self.hurried if timeout is None else min(timeout, self.hurried)
         child.move(State.STOPPING)
         child.asked_at = now
         self.alarm.set(child, None if timeout is None else now + timeout)
         child.task.cancel()
 
+    def let_end(self, child: Child) -> None:
+        """Bound what the group *child* still does after its children have stopped, as the life of any service is."""
+        assert isinstance(child.service, Group)
+        timeout = child.service.end_timeout if self.hurried is None else min(child.service.end_timeout, self.hurried)
+        self.alarm.set(child, self.tree.loop.time() + timeout)
+
     def overdue(self, child: Child, now: float) -> None:
         """Hear from the alarm that the time of *child*, to start or to stop, is over."""
         self.post(self._overdue, child, now)
 
     def _overdue(self, child: Child, now: float) -> None:
-        if child.state is State.STARTING:
+        if child.supervisor is not None and child.is_alone and child.state is not State.STOPPING:
+            child.late = True
+            child.error = child.supervisor.ending or TimeoutError("its run() goes on without its children")
+            self._ask(child)
+        elif child.state is State.STARTING:
             timeout = child.service.start_timeout
             child.late = True
             child.error = TimeoutError(
                 f"not ready after {timeout:.3g} s: call context.ready() in run(), or raise start_timeout="
             )
             self._ask(child)
-        elif child.state is State.STOPPING and child.supervisor is not None:
+        elif child.state is State.STOPPING and not child.is_alone:
+            assert child.supervisor is not None
             child.supervisor.hurry(0.0)  # a group always ends: it leaves behind what does not
         elif child.state is State.STOPPING and not child.insisted:
             assert child.task is not None

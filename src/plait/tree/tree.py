@@ -62,8 +62,9 @@ class Tree:
         self._ended = self.loop.create_future()
         #: Called once, when the end of everything begins, whatever it comes from: a last resort may be prepared.
         self.on_end: Callable[[], object] = lambda: None
-        self._is_ending = False
+        self.is_ending = False  # everything is about to stop, or has stopped
         self._limit: asyncio.TimerHandle | None = None
+        self._end_at = float("inf")
         self.root = Child(self, application, None)
 
     # The life of the tree ---------------------------------------------------------------------------------------
@@ -113,14 +114,15 @@ class Tree:
 
     def begin_end(self) -> None:
         """Bound the end of everything, which begins now: because it was asked for, or because the root gave up."""
-        if self._is_ending:
+        if self.is_ending:
             return
-        self._is_ending = True
+        self.is_ending = True
         self.on_end()
         timeout = self.root.service.stop_timeout
         if timeout is not None:
             assert self.root.supervisor is not None
-            self._limit = self.call_later(timeout, self.root.supervisor.hurry, 0.0)
+            self._end_at = self.loop.time() + timeout
+            self._limit = self.call_at(self._end_at, self.root.supervisor.hurry, 0.0)
 
     def hurry(self, patience: float = PATIENCE) -> None:
         """Stop everything at once rather than in order, and leave behind after *patience* seconds what still runs."""
@@ -137,6 +139,8 @@ class Tree:
 
     def post_ended(self, child: Child, task: asyncio.Task[None]) -> None:
         """Hear that everything has ended."""
+        if task is not child.task:
+            return  # it had been left behind
         error = outcome(task)
         child.task = None
         if self._limit is not None:
@@ -147,9 +151,36 @@ class Tree:
         else:
             child.move(State.FAILED if error is not None else State.DONE, error)
         self.error = child.error = error
+        self._finish()
+
+    def _finish(self) -> None:
         if self._own_sockets and self._sockets is not None:
             self._sockets.close_all()
         self._ended.set_result(None)
+
+    def let_end(self, root: Child) -> None:
+        """Bound what the application itself still does after all its services have stopped."""
+        if self._limit is not None:
+            self._limit.cancel()
+        assert isinstance(root.service, Group)
+        now = self.loop.time()
+        when = now + root.service.end_timeout
+        self._limit = self.call_at(min(when, max(now, self._end_at)), self._insist, root, now)
+
+    def _insist(self, root: Child, since: float) -> None:
+        assert root.task is not None
+        root.task.cancel()
+        self._limit = self.call_later(self.last_moment, self._leave_root, root, since)
+
+    def _leave_root(self, root: Child, since: float) -> None:
+        task, root.task = root.task, None
+        assert task is not None
+        if root.state is not State.STOPPING:
+            root.move(State.STOPPING)
+        error = self.leave_behind(root, task, self.loop.time() - since)
+        root.move(State.LEFT_BEHIND, error)
+        self.error = root.error = BaseExceptionGroup(f"{root.path}: errors while stopping", [error])
+        self._finish()
 
     # Steering ---------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,3 @@
+"""
+Guests: other frameworks in a tree of plait, one package or file each
+"""

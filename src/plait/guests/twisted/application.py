@@ -1,0 +1,72 @@
+"""
+A Twisted application as one of plait's, and what it wants of the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.application.service import IProcess, IService
+
+from plait import Application, Backoff, Context, Hosting, Limit
+from plait.guests.twisted.life import Life, is_collection, is_plain
+from plait.guests.twisted.reactor import install
+from plait.guests.twisted.service import children_of, name_of
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TwistedApplication(Application):
+    """The Twisted application *source*, whose services are those of this application."""
+
+    source: Any = field(default=None, kw_only=True)
+    asked: Hosting = field(default=Hosting(), kw_only=True, repr=False)
+
+    async def run(self, context: Context[Any]) -> None:
+        """Live once: start the services, keep them alive, stop them."""
+        reactor = install()
+        reactor.attach_running()
+        await Life(IService(self.source), context, reactor, is_top=True).run(children_of)
+
+    def hosting(self) -> Hosting:
+        """Return what it wants of the process."""
+        return self.asked
+
+
+def host(source: Any, name: str) -> TwistedApplication:
+    """Return the application of plait that *source* is, called *name* where it has no name of its own."""
+    service = IService(source)
+    return TwistedApplication(
+        name_of(service) if service.name else name,
+        children_of(service),
+        source=source,
+        limit=Limit(None),
+        backoff=Backoff(base=1.0, cap=60.0),
+        asked=Hosting(asks=_process_of(source), start_privileged=lambda: start_privileged(service)),
+    )
+
+
+def _process_of(source: Any) -> tuple[tuple[str, Any], ...]:
+    """Return the settings that the application's own `IProcess` component stands for."""
+    process = IProcess(source, None)
+    if process is None:
+        return ()
+    found = {"uid": process.uid, "gid": process.gid, "title": process.processName}
+    return tuple((name, str(value)) for name, value in found.items() if value is not None)
+
+
+def start_privileged(service: Any) -> None:
+    """Do the privileged start of all that is in *service*."""
+    reactor = install()
+    for each in _single(service):
+        reactor.start_privileged(each)
+
+
+def _single(service: Any) -> Iterator[Any]:
+    """Yield the services that have a life of their own: those in plain collections."""
+    if is_collection(service) and is_plain(service):
+        for each in service:
+            yield from _single(each)
+    else:
+        yield service

@@ -1,0 +1,59 @@
+"""
+What plaitd asks of this guest: to load the files, plugins and objects of Twisted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.application.service import IService
+
+from plait import Application, ConfigurationError
+from plait.guests.twisted import reactor
+from plait.guests.twisted.application import host
+from plait.guests.twisted.files import run_file
+
+
+class Guest:
+    """Twisted, as ``plait.runner.guests`` describes a guest."""
+
+    def install(self) -> None:
+        """Install the reactor."""
+        reactor.install()
+
+    def load_file(self, path: str, given: Mapping[str, Any]) -> Application:
+        """Run the file at *path* as twistd runs it, and return the application that it defines."""
+        reactor.install()
+        found = run_file(path)
+        if isinstance(found, Application):
+            return found
+        application = self.adopt(found, path, given)
+        if application is None:
+            raise ConfigurationError(
+                f"{path}: application: is {type(found).__qualname__}, which is no application: make it "
+                "twisted.application.service.Application(name)"
+            )
+        return application
+
+    def load_saved(self, path: str, kind: str, given: Mapping[str, Any]) -> Application:
+        """Return the application that was saved in the file at *path*."""
+        raise NotImplementedError
+
+    def load_plugin(self, name: str, arguments: Sequence[str], given: Mapping[str, Any]) -> Application | None:
+        """Return the application of the plugin *name*, or None if there is none of that name."""
+        return None
+
+    def adopt(self, found: Any, where: str, given: Mapping[str, Any]) -> Application | None:
+        """Return the application that *found* stands for, or None."""
+        if IService(found, None) is None:
+            return None
+        return host(found, "application")
+
+    def make_handler(self, made: Any, path_of: Callable[[], str]) -> logging.Handler | None:
+        """Return a handler for the log observer *made*, or None if it is none."""
+        return None
+
+
+guest = Guest()

@@ -1,0 +1,305 @@
+"""
+Twisted's reactor on plait's loop: installed before there is a loop, started and stopped by the services that need it.
+
+It is Twisted's own asyncio reactor, with these differences.  It has no loop until `attach`.  ``reactor.stop()`` asks
+the application to stop instead of stopping the loop; the triggers of a shutdown are called in their phases, the first
+before any service stops, the others when all have stopped.  It installs no signal handlers, not even that for children:
+each child is watched by a descriptor of its own.  What is called later, in a thread or by an event of the system,
+belongs to the service that asked for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRunning
+from twisted.internet.main import installReactor
+from twisted.logger import Logger
+
+from plait import ConfigurationError, Context
+from plait.guests.twisted.early import EarlyLoop
+
+is_callable = callable  # Twisted calls parameters so
+
+_log = Logger(namespace="twisted.internet.base")
+
+
+def _carry(text: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return *function* to be called once, later, for the service that it belongs to; its error is logged as such."""
+    context = contextvars.copy_context()
+
+    def guarded(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError | GeneratorExit):
+                raise
+            _log.failure(text)
+            return None
+
+    def carried(*arguments: Any, **options: Any) -> Any:
+        return context.run(guarded, *arguments, **options)
+
+    return carried
+
+
+@dataclass(frozen=True)
+class PrivilegedStart:
+    """What came of the privileged start of *service*: what it *returned* or raised, and what it began to watch."""
+
+    service: Any
+    returned: Any
+    error: Exception | None
+    readers: tuple[Any, ...]
+
+
+class GuestReactor(AsyncioSelectorReactor):
+    """The reactor of Twisted services in a tree of plait; there is one in a process."""
+
+    def __init__(self) -> None:
+        self._early = EarlyLoop()
+        super().__init__(cast("Any", self._early))
+        self._asyncioEventloop: Any
+        self.users: list[Context[Any]] = []
+        """The services that need the reactor: it ends with the last of them when the application ends."""
+        self.has_served = False
+        """Whether one of them was ready."""
+        self.privileged: list[PrivilegedStart] = []
+        self._held: Deferred[None] | None = None
+        self._finished: asyncio.Future[None] | None = None
+        self._pools: list[tuple[threading.Thread, Any]] = []
+
+    # The loop ---------------------------------------------------------------------------------------------------
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Work on *loop* from now on, with all that was asked for before."""
+        if self._asyncioEventloop is loop:
+            return
+        early = self._early
+        if self._asyncioEventloop is not early and not self._asyncioEventloop.is_closed():
+            raise ConfigurationError("Twisted's reactor has a loop already: run one application at a time")
+        self._asyncioEventloop = loop
+        for watched, again in ((self._readers, self.addReader), (self._writers, self.addWriter)):
+            kept = list(watched)
+            watched.clear()
+            for each in kept:
+                again(each)
+        for function, arguments, context in early.calls:
+            loop.call_soon(function, *arguments, context=context)
+        self._early = EarlyLoop()
+        self._scheduledAt = self._timerHandle = None
+        self._reschedule()
+
+    def attach_running(self) -> None:
+        """Work on the loop that runs here."""
+        self.attach(asyncio.get_running_loop())
+
+    def take_privileged(self, service: object) -> PrivilegedStart | None:
+        """
+        Return the privileged start of *service* that was done before there was a tree, once.
+
+        What that has begun to watch belongs from now on to the service in whose life this is called.
+        """
+        start = next((each for each in self.privileged if each.service is service), None)
+        if start is not None:
+            self.privileged.remove(start)
+            for reader in start.readers:
+                if reader in self._readers:
+                    self.removeReader(reader)
+                    self.addReader(reader)
+        return start
+
+    def start_privileged(self, service: Any) -> None:
+        """Do the privileged start of *service* now; what comes of it is for `take_privileged`."""
+        before = set(self._readers)
+        returned, error = None, None
+        try:
+            returned = service.privilegedStartService()
+        except Exception as raised:
+            error = raised
+        self.privileged.append(PrivilegedStart(service, returned, error, tuple(self._readers.keys() - before)))
+
+    def detach(self) -> None:
+        """Leave the loop, which is about to be closed."""
+        loop = self._asyncioEventloop
+        if self._timerHandle is not None:
+            self._timerHandle.cancel()
+        self._scheduledAt = self._timerHandle = None
+        for fd in self._readers.values():
+            loop.remove_reader(fd)
+        for fd in self._writers.values():
+            loop.remove_writer(fd)
+        self._asyncioEventloop = self._early
+
+    # Start and stop ---------------------------------------------------------------------------------------------
+
+    def start_up(self) -> None:
+        """Start, unless it runs: call what waited for that."""
+        if self._started:
+            return
+        self._startedBefore = False
+        self._held = Deferred()
+        held = self._held
+        self.addSystemEventTrigger("before", "shutdown", lambda: held)
+        self.startRunning(installSignalHandlers=False)
+
+    def begin_shutdown(self) -> None:
+        """Call the triggers that come before a shutdown, unless that was done; `finish_shutdown` calls the others."""
+        if self._finished is None and self._started:
+            self._stopped = True
+            self._finished = asyncio.get_running_loop().create_future()
+            self.fireSystemEvent("shutdown")
+
+    async def finish_shutdown(self) -> None:
+        """Wait for what the first triggers returned, call the others, and leave the loop."""
+        self.begin_shutdown()
+        if self._finished is not None and self._held is not None:
+            self._held.callback(None)
+            await self._finished
+            for thread, pool in self._pools:
+                await _joined(thread, pool)
+            self._pools.clear()
+        self._finished = self._held = None
+        self.detach()
+
+    def stop(self) -> None:
+        """Ask the application to stop; raises ReactorNotRunning as Twisted's does."""
+        if self._stopped:
+            raise ReactorNotRunning("Can't stop reactor that isn't running.")
+        self._stopped = self._startedBefore = True
+        self.stop_application("reactor.stop()")
+
+    def stop_application(self, reason: str, exit_code: int = 0) -> None:
+        """Stop the application whose services these are."""
+        if self.users:
+            self.users[0].stop(reason, exit_code)
+
+    def crash(self) -> None:
+        """End without the triggers, as in Twisted; in the course of a shutdown, this is its end."""
+        super(AsyncioSelectorReactor, self).crash()
+        self._stopped = True
+        if self._finished is None:
+            self.stop_application("reactor.crash()")
+        elif not self._finished.done():
+            # All triggers of this phase and the next are called without a pause: after them.
+            self._asyncioEventloop.call_soon(self._finished.set_result, None)
+
+    def run(self, installSignalHandlers: bool = True) -> None:  # noqa: N803 - its name in Twisted
+        """Refuse: plait runs the loop."""
+        raise ReactorAlreadyRunning("the reactor is run by plait: leave reactor.run() out")
+
+    # What belongs to whom ---------------------------------------------------------------------------------------
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> Any:  # noqa: N802
+        """Call later, for the service that asks for it."""
+        return super().callLater(delay, _carry("while handling timed call", callable), *args, **kw)
+
+    def addSystemEventTrigger(  # noqa: N802
+        self,
+        phase: str,
+        eventType: str,  # noqa: N803 - its name in Twisted
+        callable: Callable[..., Any],
+        *args: Any,
+        **kw: Any,
+    ) -> Any:
+        """Add a trigger that belongs to the service that asks for it."""
+        assert is_callable(callable), f"{callable} is not callable"
+        carried = _carry("While calling system event trigger handler", callable)
+        return super().addSystemEventTrigger(phase, eventType, carried, *args, **kw)
+
+    def callInThread(self, _callable: Callable[..., Any], *args: Any, **kw: Any) -> None:  # noqa: N802
+        """Call in a thread, for the service that asks for it."""
+        context = contextvars.copy_context()
+        super().callInThread(context.run, _callable, *args, **kw)
+
+    def callFromThread(self, callable: Callable[..., Any], *args: Any, **kw: Any) -> None:  # type: ignore[override]  # noqa: N802
+        """Call in the thread of the loop; once that is closed there is nobody left to call."""
+        assert is_callable(callable), f"{callable} is not callable"
+        try:
+            super().callFromThread(callable, *args, **kw)
+        except RuntimeError:
+            if not self._asyncioEventloop.is_closed():
+                raise
+
+    # Children and threads ---------------------------------------------------------------------------------------
+
+    def spawnProcess(self, *args: Any, **kw: Any) -> Any:  # noqa: N802
+        """Spawn a process; its end is noticed without a signal."""
+        process = super().spawnProcess(*args, **kw)
+        if process.pid is not None:
+            try:
+                fd = os.pidfd_open(process.pid)
+            except ProcessLookupError:
+                self.callLater(0, process.reapProcess)
+            else:
+                self._asyncioEventloop.add_reader(fd, self._reap, fd, process)
+        return process
+
+    def _reap(self, fd: int, process: Any) -> None:
+        self._asyncioEventloop.remove_reader(fd)
+        os.close(fd)
+        if process.pid is not None:  # else somebody has reaped it already
+            process.reapProcess()
+
+    def _stopThreadPool(self) -> None:  # noqa: N802
+        # Twisted waits for the threads here, and nothing else can happen: see `finish_shutdown`.
+        pool, self.threadpool = self.threadpool, _NoPool()  # type: ignore[assignment]
+        super()._stopThreadPool()
+        assert pool is not None
+        thread = threading.Thread(target=pool.stop, name="plait-twisted-threads", daemon=True)
+        thread.start()
+        self._pools.append((thread, pool))
+
+
+class _NoPool:
+    """In the place of a pool that is stopped elsewhere."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+async def _joined(thread: threading.Thread, pool: Any) -> None:
+    """Wait for *thread*, which waits for the threads of *pool*."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def wait() -> None:
+        thread.join()
+        try:
+            loop.call_soon_threadsafe(done.set_result, None)
+        except RuntimeError:
+            pass  # left behind, and the loop has closed since
+
+    def __plait_where__() -> str:  # noqa: N807
+        frames = sys._current_frames()
+        for each in pool.threads:
+            frame = frames.get(each.ident)
+            if frame is not None:
+                return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}, thread {each.name}"
+        return "the end of the reactor's threads"
+
+    threading.Thread(target=wait, name="plait-twisted-wait", daemon=True).start()
+    await done
+
+
+def install() -> GuestReactor:
+    """Install the reactor, unless it is; raises `ConfigurationError` when there is another one."""
+    installed: Any = sys.modules.get("twisted.internet.reactor")
+    if installed is None:
+        installed = GuestReactor()
+        installReactor(installed)
+    if not isinstance(installed, GuestReactor):
+        raise ConfigurationError(
+            f"Twisted's reactor is {type(installed).__name__} already: import plait.guests.twisted before anything "
+            "that imports twisted.internet.reactor, and leave out whatever installs another"
+        )
+    return installed
