@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.application.service import IServiceCollection, MultiService
 from twisted.application.service import Service as TwistedBase
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from plait import Context, Service
 from plait.guests.twisted.reactor import GuestReactor
@@ -34,6 +34,13 @@ def is_plain(service: Any) -> bool:
     )
 
 
+def top_of(service: Any) -> Any:
+    """Return the outermost collection that *service* is in, or itself."""
+    while (parent := getattr(service, "parent", None)) is not None:
+        service = parent
+    return service
+
+
 class Life:
     """One life of *service*; *is_top* when it stands in plait's tree rather than in another Twisted service."""
 
@@ -44,6 +51,9 @@ class Life:
         self.failing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_top = is_top
         self._is_plain = is_plain(service)
+        self._top = top_of(service)
+        self._hosted: list[Any] = []
+        self._late: list[tuple[Any, Deferred[Any]]] = []
 
     async def run(self, children: Children) -> None:
         """Live once."""
@@ -63,6 +73,7 @@ class Life:
             await self._undo()
             raise
         try:
+            self._hosted = list(self.service) if self._is_plain else []
             await self.context.supervise(
                 children(self.service),
                 failing=self.failing,
@@ -90,8 +101,12 @@ class Life:
         await self._call("startService")
 
     async def _stop(self) -> None:
+        if top_of(self.service) is not self._top:
+            return  # it was taken out of its collection, or that out of another: so it was stopped
         if self._is_plain:
             TwistedBase.stopService(self.service)
+            for service, returned in self._late:
+                await self._settle("stopService", returned, service)
         else:
             await self._call("stopService")
 
@@ -106,9 +121,9 @@ class Life:
     async def _call(self, method: str) -> Any:
         return await self._settle(method, getattr(self.service, method)())
 
-    async def _settle(self, method: str, returned: Any) -> Any:
+    async def _settle(self, method: str, returned: Any, service: Any = None) -> Any:
         def describe(deferred: Deferred[Any]) -> str:
-            return f"the Deferred of {type(self.service).__qualname__}.{method}()"
+            return f"the Deferred of {type(service or self.service).__qualname__}.{method}()"
 
         return await settle(returned, describe, self.reactor.start_up)
 
@@ -121,6 +136,10 @@ class Life:
     def _stopping(self) -> None:
         if self.context.is_ending:
             self.reactor.begin_shutdown()
+        if self._is_plain:
+            # What came into a collection that runs was started by Twisted, and stands in no tree.
+            late = [each for each in self.service if not any(each is hosted for hosted in self._hosted)]
+            self._late = [(each, maybeDeferred(each.stopService)) for each in reversed(late)]
 
     async def _leave(self) -> None:
         reactor = self.reactor
