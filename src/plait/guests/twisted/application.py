@@ -11,6 +11,7 @@ from typing import Any
 from twisted.application.service import IProcess, IService
 
 from plait import Application, Backoff, Context, Hosting, Limit
+from plait.guests.twisted import logs
 from plait.guests.twisted.life import Life, is_collection, is_plain
 from plait.guests.twisted.reactor import install
 from plait.guests.twisted.service import children_of, name_of
@@ -43,7 +44,11 @@ def host(source: Any, name: str) -> TwistedApplication:
         source=source,
         limit=Limit(None),
         backoff=Backoff(base=1.0, cap=60.0),
-        asked=Hosting(asks=_process_of(source), start_privileged=lambda: start_privileged(service)),
+        asked=Hosting(
+            asks=_process_of(source),
+            start_privileged=lambda: start_privileged(service),
+            begin=logs.begin,
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from twisted.application.service import Service as TwistedBase
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from plait import Context, Service
+from plait.guests.twisted import logs
 from plait.guests.twisted.reactor import GuestReactor
 from plait.guests.twisted.waiting import settle
 
@@ -58,6 +59,7 @@ class Life:
     async def run(self, children: Children) -> None:
         """Live once."""
         self.reactor.attach(asyncio.get_running_loop())
+        logs.begin_unless_begun()
         if self._is_top:
             self.reactor.users.append(self.context)
         try:
