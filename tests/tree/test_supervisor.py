@@ -11,6 +11,7 @@ import pytest
 from plait import (
     Application,
     Backoff,
+    Context,
     GaveUp,
     Group,
     LeftBehind,
@@ -371,6 +372,44 @@ def test_one_who_swallows_cancellation_costs_its_own_budget_only() -> None:
         probes[1].hand.swallow = 0
         assert probes[1].hand.task is not None
         probes[1].hand.task.cancel()
+
+    run(main())
+
+
+class _Lingering(Group):
+    """A group that hangs after its children have stopped."""
+
+    async def run(self, context: Context[None]) -> None:
+        await context.supervise()
+        await asyncio.Event().wait()
+
+
+class _LingeringApplication(Application):
+    """The same, at the root."""
+
+    run = _Lingering.run
+
+
+def test_a_group_that_hangs_after_its_children_is_told_of_as_any_service() -> None:
+    """What it does by itself counts from when they have stopped, and is named with its line, at the root as well."""
+    probes = [probe("a", cleanup=4), probe("b", cleanup=4)]
+
+    async def main() -> None:
+        tree = Tree(_LingeringApplication("app", [_Lingering("group", [probes[0]]), probes[1]]))
+        trace = Trace(tree)
+        await tree.open()
+        tree.stop_soon()
+        await asyncio.wait([asyncio.ensure_future(_quietly(tree))])
+
+        told = [str(event) for event in trace.events if isinstance(event, StopWaits)]
+        own = [text for text in told if not text.startswith(("app/group/a:", "app/b:"))]
+        assert [text.partition(", at ")[0] for text in own] == [
+            f"{path}: still stopping after {seconds}.0 s of 10 s"
+            for path in ("app/group", "app")
+            for seconds in (1, 2, 4, 8)
+        ]
+        assert all("test_supervisor.py:" in text for text in own)
+        assert asyncio.get_running_loop().time() == pytest.approx(28.0, abs=0.1)
 
     run(main())
 

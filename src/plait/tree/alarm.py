@@ -84,9 +84,7 @@ class Alarm:
     def _tell(self, child: Child, now: float) -> None:
         waited = now - child.asked_at
         child.notice_at = now + min(waited, NOTICE_EVERY)
-        if child.supervisor is None and child.task is not None:
-            from plait.tree.patience import StopWaits
-            from plait.tree.stack import where
+        if child.is_alone:
+            from plait.tree.patience import tell
 
-            limit = child.service.stop_timeout
-            child.publish(StopWaits(child.path, now, waited, limit, where(child.task)))
+            tell(child, now, waited)

@@ -6,8 +6,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from plait.events import Event
+from plait.tree.application import Group
+
+if TYPE_CHECKING:
+    from plait.tree.child import Child
 
 
 @dataclass(frozen=True)
@@ -26,3 +31,13 @@ class StopWaits(Event):
     def __str__(self) -> str:
         limit = "no limit" if self.limit is None else f"{self.limit:.3g} s"
         return f"{self.path}: still stopping after {self.waited:.1f} s of {limit}, at {self.where}"
+
+
+def tell(child: Child, now: float, waited: float) -> None:
+    """Tell that the stop of *child* waits: of its own life, not of its children's."""
+    from plait.tree.stack import where
+
+    if child.task is not None:
+        service = child.service
+        limit = service.end_timeout if isinstance(service, Group) else service.stop_timeout
+        child.publish(StopWaits(child.path, now, waited, limit, where(child.task)))

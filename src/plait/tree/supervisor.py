@@ -471,7 +471,10 @@ class Supervisor:
         """Bound what the group *child* still does after its children have stopped, as the life of any service is."""
         assert isinstance(child.service, Group)
         timeout = child.service.end_timeout if self.hurried is None else min(child.service.end_timeout, self.hurried)
-        self.alarm.set(child, self.tree.loop.time() + timeout)
+        now = self.tree.loop.time()
+        if child.state is State.STOPPING:
+            child.asked_at = child.notice_at = now  # what its children took is told of them
+        self.alarm.set(child, now + timeout)
 
     def overdue(self, child: Child, now: float) -> None:
         """Hear from the alarm that the time of *child*, to start or to stop, is over."""

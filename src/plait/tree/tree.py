@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, LeftBehind, NotFound, PlaitError
 from plait.events import Event, State
+from plait.tree.alarm import FIRST_NOTICE, NOTICE_EVERY
 from plait.tree.application import Application, Group, draw
 from plait.tree.child import Child
 from plait.tree.supervisor import Supervisor, outcome
@@ -64,6 +65,7 @@ class Tree:
         self.on_end: Callable[[], object] = lambda: None
         self.is_ending = False  # everything is about to stop, or has stopped
         self._limit: asyncio.TimerHandle | None = None
+        self._notice: asyncio.TimerHandle | None = None
         self._end_at = float("inf")
         self.root = Child(self, application, None)
 
@@ -154,6 +156,8 @@ class Tree:
         self._finish()
 
     def _finish(self) -> None:
+        if self._notice is not None:
+            self._notice.cancel()
         if self._own_sockets and self._sockets is not None:
             self._sockets.close_all()
         self._ended.set_result(None)
@@ -166,6 +170,14 @@ class Tree:
         now = self.loop.time()
         when = now + root.service.end_timeout
         self._limit = self.call_at(min(when, max(now, self._end_at)), self._insist, root, now)
+        self._notice = self.call_at(now + FIRST_NOTICE, self._tell, root, now)
+
+    def _tell(self, root: Child, since: float) -> None:
+        from plait.tree.patience import tell
+
+        waited = self.loop.time() - since
+        tell(root, since + waited, waited)
+        self._notice = self.call_later(min(waited, NOTICE_EVERY), self._tell, root, since)
 
     def _insist(self, root: Child, since: float) -> None:
         assert root.task is not None

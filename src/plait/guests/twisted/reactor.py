@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRunning
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
@@ -76,6 +76,7 @@ class GuestReactor(AsyncioSelectorReactor):
         self.privileged: list[PrivilegedStart] = []
         self._held: Deferred[None] | None = None
         self._finished: asyncio.Future[None] | None = None
+        self._awaited: dict[Deferred[Any], str] = {}  # what the triggers before a shutdown wait for, and whose it is
         self._pools: list[tuple[threading.Thread, Any]] = []
 
     # The loop ---------------------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ class GuestReactor(AsyncioSelectorReactor):
         self._startedBefore = False
         self._held = Deferred()
         held = self._held
-        self.addSystemEventTrigger("before", "shutdown", lambda: held)
+        super().addSystemEventTrigger("before", "shutdown", lambda: held)
         self.startRunning(installSignalHandlers=False)
 
     def begin_shutdown(self) -> None:
@@ -162,14 +163,30 @@ class GuestReactor(AsyncioSelectorReactor):
     async def finish_shutdown(self) -> None:
         """Wait for what the first triggers returned, call the others, and leave the loop."""
         self.begin_shutdown()
-        if self._finished is not None and self._held is not None:
-            self._held.callback(None)
-            await self._finished
-            for thread, pool in self._pools:
-                await _joined(thread, pool)
-            self._pools.clear()
-        self._finished = self._held = None
-        self.detach()
+        try:
+            if self._finished is not None and self._held is not None:
+                self._held.callback(None)
+                await self._triggered(self._finished)
+                for thread, pool in self._pools:
+                    await _joined(thread, pool)
+                self._pools.clear()
+        finally:
+            self._finished = self._held = None
+            self.detach()
+
+    async def _triggered(self, finished: asyncio.Future[None]) -> None:
+        """Wait until all triggers of the shutdown were called; cancelled, cancel what the first ones wait for."""
+
+        def __plait_where__() -> str:  # noqa: N807
+            return "the Deferred of " + " and of ".join(self._awaited.values()) if self._awaited else "a trigger"
+
+        try:
+            await finished
+        except asyncio.CancelledError:
+            for deferred in tuple(self._awaited):
+                deferred.addErrback(lambda failure: failure.trap(CancelledError) and None)
+                deferred.cancel()
+            raise
 
     def stop(self) -> None:
         """Ask the application to stop; raises ReactorNotRunning as Twisted's does."""
@@ -191,7 +208,7 @@ class GuestReactor(AsyncioSelectorReactor):
             self.stop_application("reactor.crash()")
         elif not self._finished.done():
             # All triggers of this phase and the next are called without a pause: after them.
-            self._asyncioEventloop.call_soon(self._finished.set_result, None)
+            self._asyncioEventloop.call_soon(_finish, self._finished)
 
     def run(self, installSignalHandlers: bool = True) -> None:  # noqa: N803 - its name in Twisted
         """Refuse: plait runs the loop."""
@@ -214,7 +231,26 @@ class GuestReactor(AsyncioSelectorReactor):
         """Add a trigger that belongs to the service that asks for it."""
         assert is_callable(callable), f"{callable} is not callable"
         carried = _carry("While calling system event trigger handler", callable)
+        if (phase, eventType) == ("before", "shutdown"):
+            carried = self._noting(carried, callable)
         return super().addSystemEventTrigger(phase, eventType, carried, *args, **kw)
+
+    def _noting(self, carried: Callable[..., Any], trigger: Callable[..., Any]) -> Callable[..., Any]:
+        """Return *carried*, which notes what it returns as awaited, for *trigger*, until that fires."""
+
+        def noted(*arguments: Any, **options: Any) -> Any:
+            returned = carried(*arguments, **options)
+            if isinstance(returned, Deferred) and not returned.called:
+
+                def forget(result: Any) -> Any:
+                    self._awaited.pop(returned, None)
+                    return result
+
+                self._awaited[returned] = f"{_name_of(trigger)}(), a trigger before the shutdown"
+                returned.addBoth(forget)
+            return returned
+
+        return noted
 
     def callInThread(self, _callable: Callable[..., Any], *args: Any, **kw: Any) -> None:  # noqa: N802
         """Call in a thread, for the service that asks for it."""
@@ -258,6 +294,15 @@ class GuestReactor(AsyncioSelectorReactor):
         thread = threading.Thread(target=pool.stop, name="plait-twisted-threads", daemon=True)
         thread.start()
         self._pools.append((thread, pool))
+
+
+def _name_of(function: Any) -> str:
+    return str(getattr(function, "__qualname__", function))
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():  # cancelled: who waited for it has run out of time
+        future.set_result(None)
 
 
 class _NoPool:

@@ -1,0 +1,196 @@
+"""What goes wrong while twistd stops an application does not go wrong here; see `test_weaknesses.py` for the list."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.guests.tac import start, write
+from tests.system.daemon import Place
+
+FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A folder to start plaitd in, where nothing may be left."""
+    with Place(tmp_path) as place:
+        yield place
+        place.assert_nothing_left()
+
+
+# A stop that never ends (10) ------------------------------------------------------------------------------------------
+
+NEVER = """
+class Never(service.Service):
+    name = "never"
+
+    def stopService(self):
+        return defer.Deferred()
+
+add(first, Never())
+reactor.addSystemEventTrigger("after", "shutdown", print, "after the shutdown")
+"""
+
+
+@FORMS
+def test_a_stop_that_never_ends_costs_its_deadline_and_is_named(place: Place, daemonize: bool) -> None:
+    """The log says whose stop it is and what does not come; the others stop in order, and the pidfile is gone."""
+    write(place, NEVER)
+    ended = start(place, daemonize, "--stop-timeout=1.5").stop()
+    assert ended.code == 0
+    assert 1.4 < ended.seconds < 5
+    waits = r"\[shop/never#warning\] still stopping after 1\.\d s of 10 s, at the Deferred of Never\.stopService\(\)$"
+    assert re.search(waits, ended.output, re.MULTILINE)
+    rest = ["first put away", "after the shutdown", "ended: received SIGTERM: exit status 0"]
+    assert [line.partition("] ")[2] for line in ended.output.splitlines()][-3:] == rest
+
+
+@FORMS
+def test_a_trigger_that_never_ends_costs_its_deadline_and_is_named(place: Place, daemonize: bool) -> None:
+    """So it is with what is to be done before the shutdown, outside of any service; the later triggers are called."""
+    write(
+        place,
+        """
+def flush_all():
+    return defer.Deferred()
+
+add(first)
+reactor.addSystemEventTrigger("before", "shutdown", flush_all)
+reactor.addSystemEventTrigger("during", "shutdown", print, "during the shutdown")
+reactor.addSystemEventTrigger("after", "shutdown", print, "after the shutdown")
+""",
+    )
+    ended = start(place, daemonize, "--stop-timeout=1.5").stop()
+    assert ended.code == 0
+    assert 1.4 < ended.seconds < 5
+    where = r"at the Deferred of flush_all\(\), a trigger before the shutdown$"
+    assert re.search(rf"\[shop#warning\] still stopping after 1\.\d s of 10 s, {where}", ended.output, re.MULTILINE)
+    rest = ["first put away", "during the shutdown", "after the shutdown", "ended: received SIGTERM: exit status 0"]
+    said = [line.partition("] ")[2] for line in ended.output.splitlines() if "#warning" not in line]
+    assert said[-4:] == rest
+    assert "Unhandled" not in ended.output + ended.errors
+
+
+def test_a_second_signal_hurries_a_stop_that_never_ends(place: Place) -> None:
+    """Where twistd heard neither the second TERM nor an INT."""
+    write(place, NEVER.replace("return defer", "tell('stops'); return defer"))
+    running = start(place, False)
+    running.send(signal.SIGTERM)
+    assert place.heard() == "stops"
+    ended = running.stop()
+    assert ended.seconds < 3
+    assert "first put away" in ended.output
+    assert "received SIGTERM again: stopping in a hurry" in ended.output
+
+
+# Errors of a stop (11) ------------------------------------------------------------------------------------------------
+
+
+@FORMS
+def test_errors_of_a_stop_are_told(place: Place, daemonize: bool) -> None:
+    """Raised, or the result of a Deferred: each is in the log with its path and its traceback, and the stop goes on."""
+    write(
+        place,
+        """
+class Raises(Plain):
+    def stopService(self):
+        raise ValueError("no luck with raises")
+
+class Fails(Plain):
+    def stopService(self):
+        return task.deferLater(reactor, 0, self.fail)
+
+    def fail(self):
+        raise ValueError("no luck with fails")
+
+class Awaits(Plain):
+    async def stopService(self):
+        await task.deferLater(reactor, 0, lambda: None)
+        raise ValueError("no luck with awaits")
+
+add(first, Raises("raises"), Fails("fails"), Awaits("awaits"))
+""",
+    )
+    ended = start(place, daemonize).stop()
+    told = re.findall(r"\[(\S+)#error\] stopped \(ValueError: no luck with (\w+)\)$", ended.output, re.MULTILINE)
+    assert told == [("shop/awaits", "awaits"), ("shop/fails", "fails"), ("shop/raises", "raises")]
+    for function in ("stopService", "fail"):
+        assert re.search(rf'File "shop\.tac", line \d+, in {function}$', ended.output, re.MULTILINE), function
+    assert "first put away" in ended.output
+    assert ended.code == 0
+
+
+# A stop in the middle of a start (12) ---------------------------------------------------------------------------------
+
+SLOW = {
+    "a Deferred": "tell('starts'); return defer.Deferred()",
+    "a call that blocks": "tell('starts'); time.sleep(1)",
+}
+
+
+@FORMS
+@pytest.mark.parametrize("how", SLOW)
+def test_a_stop_in_the_middle_of_a_start_takes_it_back(place: Place, how: str, daemonize: bool) -> None:
+    """TERM while a service starts: what has started is stopped, nothing is left, and the waiting parent is told."""
+    write(
+        place,
+        f"""
+class Slow(Plain):
+    def startService(self):
+        {SLOW[how]}
+
+add(first, Slow("slow"), Plain("later"))
+""",
+    )
+    if daemonize:
+        with open(place.root / "errors", "wb") as errors:
+            process = place.popen("-y", "shop.tac", stderr=errors)
+        assert place.heard() == "starts"
+        os.kill(place.read_pid(), signal.SIGTERM)
+        assert process.wait(20) == 70
+        assert (place.root / "errors").read_text() == "plaitd: received SIGTERM, before it was ready\n"
+        log = place.log
+    else:
+        running = place.foreground(name="shop.tac")
+        assert place.heard() == "starts"
+        ended = running.stop()
+        assert ended.code == 0
+        log = ended.output
+    # A call that blocks may let one more begin before the signal is heard: that one is stopped as well.
+    later = ["later"] if how == "a call that blocks" and "later begins" in log else []
+    assert re.findall(r"(\w+) put away", log) == [*later, "slow", "first"]
+    assert ("later begins" in log) == bool(later)
+    assert log.endswith("ended: received SIGTERM: exit status 0\n")
+
+
+# Threads and children (30, 31) ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_thread_of_the_reactor_does_not_hold_the_end(place: Place, loop: str) -> None:
+    """A call that blocks in the reactor's pool delays the end by its deadline only, and is named with its line."""
+    write(
+        place,
+        """
+def work():
+    tell("works")
+    time.sleep(60)  # here
+
+add(first)
+reactor.callWhenRunning(reactor.callInThread, work)
+""",
+    )
+    running = start(place, False, "--stop-timeout=1.5", "-r", loop)
+    assert place.heard() == "works"
+    ended = running.stop()
+    assert ended.seconds < 6
+    assert re.search(
+        rf"\[shop#warning\] still stopping .* at .*{place.line_of('# here', 'shop.tac')} in work", ended.output
+    )
+    assert ended.last_line.endswith("ended: received SIGTERM: exit status 0")
