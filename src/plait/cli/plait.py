@@ -170,7 +170,7 @@ def describe(settings: Settings, application: Application, is_daemon: bool) -> I
     # What was said last counts.
     said = {".".join(given.path): given for given in settings.assignments if given.path[0] == "app"}
     rows += [(name, sentence(given.value), given.origin) for name, given in said.items()]
-    if settings.asks_for_plugin:
+    if settings.asks_for_plugin and application.hosting() is None:  # Twisted's have options of another kind
         from plait.runner.plugins import explain_plugin
 
         rows += explain_plugin(settings.target, settings.arguments, settings.assignments)

@@ -90,7 +90,8 @@ def parse(program: str, arguments: Sequence[str], *, usage: str = "", descriptio
         if option.name in ("help", "version", "help_reactors"):
             from plait.runner.help import print_out, show
 
-            print_out(show(option.name, program, options, usage, description))
+            of_twisted = any(each.name == "twisted" for each, _, _ in given)
+            print_out(show(option.name, program, options, usage, description, of_twisted=of_twisted))
             raise SystemExit(0)
     values = read_given(program, given)
     if len(words) > 1:

@@ -4,13 +4,16 @@ Guests: frameworks whose applications plaitd runs, found by entry points and loa
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import ConfigurationError
+from plait.errors import ConfigurationError, PlaitError, UsageError
 from plait.values import replace
 
 if TYPE_CHECKING:
@@ -28,9 +31,10 @@ def find_guest(name: str, who: str) -> Any:
 
     It has these methods.  ``install()`` prepares this process before the framework is used.  ``load_file(path, given)``
     and ``load_saved(path, kind, given)`` return the `Application` of a file of the framework, ``load_plugin(name,
-    arguments, given)`` that of one of its plugins, or None; ``adopt(found, where, given)`` that which something found
-    elsewhere stands for, or None.  ``make_handler(made, path_of)`` returns a ``logging.Handler`` for one of its log
-    observers, or None.  *given* are the settings that a person gave, by the names of their fields.
+    arguments, given, failed)`` that of one of its plugins, or None; ``adopt(found, where, given)`` that which something
+    found elsewhere stands for, or None.  ``list_plugins()`` returns the name and a line about each plugin.
+    ``make_handler(made, path_of)`` returns a ``logging.Handler`` for one of its log observers, or None.  *given* are
+    the settings that a person gave, by the names of their fields; *failed* is `plait.runner.names.failed`.
     """
     from plait.runner.entry_points import find
 
@@ -49,8 +53,59 @@ def find_guest(name: str, who: str) -> Any:
 
 
 def given_of(settings: Settings) -> dict[str, Any]:
-    """Return what a person gave of *settings*, by name."""
-    return {name: getattr(settings, name) for name, _ in settings.origins}
+    """Return what a person gave of *settings*, by name, and whether it stays in the foreground, for whatever reason."""
+    from plait.process.prepare import should_daemonize
+
+    given = {name: getattr(settings, name) for name, _ in settings.origins}
+    daemonizes = should_daemonize(settings.asked_to_daemonize(), os.environ, os.getpid())
+    return given | {"nodaemon": not daemonizes}
+
+
+def load_plugin(settings: Settings) -> Application | None:
+    """
+    Return the application of the Twisted plugin that *settings* name, or None if there is none of that name.
+
+    Without Twisted there is none, unless it was said that the name is one of its plugins.
+    """
+    from importlib.util import find_spec
+
+    from plait.runner.names import failed
+
+    name = settings.target
+    if not settings.twisted and find_spec("twisted") is None:
+        return None
+    guest = find_guest("twisted", name)
+    with told(f"plugin {name} of Twisted"):
+        made: Application | None = guest.load_plugin(name, settings.arguments, given_of(settings), failed)
+        return made
+
+
+def list_plugins() -> list[tuple[str, str]]:
+    """Return the name of each plugin of Twisted, and a line about it, read off their sources."""
+    found: list[tuple[str, str]] = find_guest("twisted", "--twisted").list_plugins()
+    return found
+
+
+@contextmanager
+def told(where: str) -> Iterator[None]:
+    """Tell what fails inside, in people's code, in a sentence that begins with *where*."""
+    from plait.runner.names import failed
+
+    try:
+        yield
+    except UsageError:
+        raise  # it has the name
+    except PlaitError as error:
+        raise type(error)(f"{where}: {error}") from error
+    except ModuleNotFoundError as error:
+        raise _told(where, failed(where, error, f"install what has the module {error.name!r}")) from error
+    except Exception as error:
+        raise _told(where, failed(where, error)) from error
+
+
+def _told(where: str, error: PlaitError) -> PlaitError:
+    text = str(error)
+    return error if text.startswith(where) else type(error)(f"{where}: {text}")
 
 
 def adopt(found: Any, where: str, settings: Settings | None) -> Application | None:

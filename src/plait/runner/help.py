@@ -37,8 +37,14 @@ def print_out(text: str) -> None:
         raise CannotCreate(f"standard output: cannot be written ({error.strerror}): send it elsewhere") from None
 
 
-def show(name: str, program: str, options: Sequence[Option], usage: str, description: str) -> str:
-    """Return what the option *name*, one that ends the program at once, prints."""
+def show(
+    name: str, program: str, options: Sequence[Option], usage: str, description: str, *, of_twisted: bool = False
+) -> str:
+    """
+    Return what the option *name*, one that ends the program at once, prints.
+
+    The plugins that are listed are plait's, with *of_twisted* Twisted's.
+    """
     if name == "version":
         from plait.runner.command_line import version
 
@@ -48,7 +54,11 @@ def show(name: str, program: str, options: Sequence[Option], usage: str, descrip
 
         return describe_reactors()
     plugins: list[tuple[str, str]] = []
-    if program in ("plaitd", "plait run"):
+    if of_twisted:
+        from plait.runner.guests import list_plugins
+
+        plugins = list_plugins()
+    elif program in ("plaitd", "plait run"):
         from plait.runner.plugins import find_plugins
 
         plugins = find_plugins()

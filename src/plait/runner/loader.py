@@ -38,14 +38,27 @@ def load(settings: Settings) -> Application:
     if settings.python:
         return load_file(settings.python, settings.import_folder, app, settings)
     if settings.asks_for_plugin:
-        from plait.runner.plugins import load_plugin
-
-        return load_plugin(settings.target, settings.arguments, settings.assignments)
+        return _load_plugin(settings)
     if settings.file or settings.target.endswith(".toml"):
         return load_toml(settings.file or settings.target, settings.import_folder, app)
     if settings.target:
         return load_name(settings.target, app)
     raise UsageError("nothing to run: give -y FILE, -f FILE, module:attribute or a plugin: see plaitd --help")
+
+
+def _load_plugin(settings: Settings) -> Application:
+    """Return the application of the plugin that *settings* name: one of plait's, or else one of Twisted's."""
+    from plait.runner import plugins
+
+    if settings.twisted or not plugins.is_known(settings.target):
+        from plait.runner import guests
+
+        application = guests.load_plugin(settings)
+        if application is not None:
+            return application
+        if settings.twisted:
+            raise plugins.unknown(settings.target, is_of_twisted=True)
+    return plugins.load_plugin(settings.target, settings.arguments, settings.assignments)
 
 
 def _app_of(settings: Settings) -> AppTable | None:

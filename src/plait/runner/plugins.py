@@ -84,17 +84,30 @@ def choose(name: str) -> EntryPoint:
             others = ", ".join(f"{plain}@{each.package}" for each in offered)
             raise UsageError(f"{name}: {package} has no plugin of this name: give {others}")
     if not found:
-        raise _unknown(plain)
+        raise unknown(plain)
     if len(found) > 1:
         choices = " or ".join(f"{plain}@{each.package}" for each in found)
         raise UsageError(f"{plain}: {len(found)} packages have a plugin of this name: give {choices}")
     return found[0]
 
 
-def _unknown(name: str) -> UsageError:
+def is_known(name: str) -> bool:
+    """Say whether a package offers the plugin *name*."""
+    return bool(find(GROUP, name.partition("@")[0]))
+
+
+def unknown(name: str, *, is_of_twisted: bool = False) -> UsageError:
+    """Say that there is no plugin called *name*, or none of Twisted's, and which is meant perhaps."""
     from plait.runner.options import nearest
 
-    near = nearest(name, [each.name for each in scan(GROUP)])
+    known = [] if is_of_twisted else [each.name for each in scan(GROUP)]
+    if "twisted.plugins" in sys.modules:  # else nobody has looked there
+        from plait.runner.guests import list_plugins
+
+        known += [each for each, _ in list_plugins()]
+    near = nearest(name, known)
+    if is_of_twisted:
+        return UsageError(f"{name}: no such plugin of Twisted{near}: see plaitd --twisted --help")
     if near:
         return UsageError(f"{name}: no such plugin{near}: see plaitd --help")
     word = name if name.isidentifier() else "shop"

@@ -130,6 +130,12 @@ class Settings(Value):
         group=WHAT,
         help="run an application that is described as data, in TOML",
     )
+    twisted: bool = setting(
+        False,
+        "--twisted",
+        group=WHAT,
+        help="the name is that of a plugin of Twisted; with --help, list those",
+    )
     import_folder: bool = setting(
         False, "--import-folder", group=WHAT, help="let the file of -y or -f import what lies beside it"
     )

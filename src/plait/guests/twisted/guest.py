@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.application.service import IService
@@ -41,9 +42,32 @@ class Guest:
         """Return the application that was saved in the file at *path*."""
         raise NotImplementedError
 
-    def load_plugin(self, name: str, arguments: Sequence[str], given: Mapping[str, Any]) -> Application | None:
+    def load_plugin(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        given: Mapping[str, Any],
+        failed: Callable[[str, BaseException, str], Exception],
+    ) -> Application | None:
         """Return the application of the plugin *name*, or None if there is none of that name."""
-        return None
+        reactor.install()  # before any plugin is imported, which may import a reactor
+        from plait.guests.twisted import options, plugins
+
+        maker, broken = plugins.find_maker(name)
+        if maker is None:
+            for drop_in, error in broken:
+                advice = f"{drop_in} may have it, for it speaks of the name: correct it, then start again"
+                raise failed(drop_in, error, advice) from error
+            return None
+        source, insists = options.make(maker, arguments, given)
+        application = host(source, name)
+        return replace(application, asked=replace(application.asked, insists=insists))
+
+    def list_plugins(self) -> list[tuple[str, str]]:
+        """Return the name and the description of each plugin; imports none."""
+        from plait.guests.twisted import plugins
+
+        return plugins.list_plugins()
 
     def adopt(self, found: Any, where: str, given: Mapping[str, Any]) -> Application | None:
         """Return the application that *found* stands for, or None."""
