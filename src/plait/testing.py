@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from plait.errors import PlaitError
@@ -40,13 +40,14 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self, patience: float) -> None:
         super().__init__()
         self.now = 0.0
+        self.real_work: list[Callable[[], bool]] = []
         self._patience = patience
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         events = super().select(0)
         if events or (timeout is not None and timeout <= 0):
             return events
-        if timeout is not None:
+        if timeout is not None and not any(is_under_way() for is_under_way in tuple(self.real_work)):
             self.now += timeout
             return []
         # Only a thread or a socket can bring something now: real time is the judge of those.
@@ -62,6 +63,8 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     def __init__(self, patience: float = 1.0) -> None:
         self._jumping = _JumpingSelector(patience)
         super().__init__(self._jumping)
+        #: Whoever is driven by this loop, and does something by himself, can be asked here: meanwhile no time passes.
+        self.real_work = self._jumping.real_work
 
     def time(self) -> float:
         """Return the virtual time, in seconds."""

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from plait.tree.service import path_in
-from plait.tree.stack import WHERE, chain, is_ours
+from plait.tree.stack import STACKS, WHERE, chain, is_ours
 from plait.values import Value, value
 
 
@@ -65,7 +65,7 @@ class Stack(Value):
 
 def describe_tasks(loop: asyncio.AbstractEventLoop, running: FrameType | None = None) -> tuple[Stack, ...]:
     """
-    Return the stack of every task of *loop*, by name.
+    Return the stack of every task of *loop*, by name, and after it those of the tasks that another framework has there.
 
     It is called in the thread of the loop, or while the loop waits.  Of the task that runs at that moment the frames
     are those of the thread: *running* is the innermost, if it is not the caller's.
@@ -73,7 +73,7 @@ def describe_tasks(loop: asyncio.AbstractEventLoop, running: FrameType | None = 
     innermost = running or sys._getframe(1)
     present = asyncio.current_task(loop)
     tasks = sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())
-    return tuple(_of_task(task, innermost if task is present else None) for task in tasks)
+    return tuple(stack for task in tasks for stack in _of_task(task, innermost if task is present else None))
 
 
 def describe_threads(main: FrameType | None = None) -> tuple[Stack, ...]:
@@ -91,8 +91,9 @@ def describe_threads(main: FrameType | None = None) -> tuple[Stack, ...]:
     return tuple(sorted(stacks, key=lambda stack: stack.name))
 
 
-def _of_task(task: asyncio.Task[Any], running: FrameType | None) -> Stack:
+def _of_task(task: asyncio.Task[Any], running: FrameType | None) -> list[Stack]:
     lines: tuple[Line, ...] = ()
+    others: list[tuple[str, str, str, list[tuple[str, int, str]]]] = []
     told = waits_for = ""
     if running is not None:
         lines = _lines_of(running, getattr(task.get_coro(), "cr_frame", None))
@@ -103,8 +104,14 @@ def _of_task(task: asyncio.Task[Any], running: FrameType | None) -> Stack:
             says = frame.f_locals.get(WHERE) if frame is not None else None
             if callable(says) and not told:
                 told = str(says())
+            tells = frame.f_locals.get(STACKS) if frame is not None else None
+            if callable(tells):
+                others += tells()
         waits_for = _waited_for(last)
-    return Stack("task", task.get_name(), _path_of(task), told or _innermost(lines), lines, waits_for)
+    path = _path_of(task)
+    stack = Stack("task", task.get_name(), path, told or _innermost(lines), lines, waits_for)
+    inside = [Stack(kind, name, path, at, tuple(Line(*line) for line in frames)) for kind, name, at, frames in others]
+    return [stack, *inside]
 
 
 def _lines_of(frame: FrameType | None, until: FrameType | None = None) -> tuple[Line, ...]:

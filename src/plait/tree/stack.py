@@ -17,6 +17,9 @@ _ASYNCIO = os.path.dirname(asyncio.__file__)
 
 #: A local variable of this name in a frame, if callable, says where it really hangs (a thread, a child process).
 WHERE = "__plait_where__"
+#: One of this name, if callable, returns the stacks of what else lives there, such as the tasks of another framework:
+#: of each its kind, its name, where it is, and its lines (file, number, function), the outermost first.
+STACKS = "__plait_stacks__"
 
 
 def where(task: asyncio.Task[Any]) -> str:
