@@ -41,6 +41,7 @@ from plait.guests.trio import TrioService, need
 from plait.runner.stacks import describe_tasks
 from plait.runner.telling import people_trace
 from plait.testing import Trace, VirtualClockLoop, reached, run
+from plait.tree.stack import where
 
 # Trio keeps threads that have nothing to do for ten seconds.  One that is left behind is to be seen sooner.
 trio._core._thread_cache.IDLE_TIMEOUT = 0.05  # type: ignore[attr-defined]
@@ -291,7 +292,7 @@ def test_trio_code_can_stop_everything(act: Callable[[], None], nested: bool) ->
     run(main())
 
 
-@pytest.mark.logs("ERROR shop.crunch: the end of everything was asked for, and beside it failed")
+@pytest.mark.logs("ERROR shop.crunch: failed, and asked to stop everything: ValueError: no")
 def test_what_fails_beside_the_end_of_everything_is_told() -> None:
     """A group with StopApplication in it stops the application; the others in it are logged."""
 
@@ -359,8 +360,8 @@ def test_an_error_while_it_stops_is_told() -> None:
     run(main())
 
 
-@pytest.mark.parametrize("where", ["itself", "a child", "a grandchild"])
-def test_what_does_not_stop_is_left_behind_with_its_line(where: str) -> None:
+@pytest.mark.parametrize("place", ["itself", "a child", "a grandchild"])
+def test_what_does_not_stop_is_left_behind_with_its_line(place: str) -> None:
     """A shield is kept beyond *stop_timeout*: the service is left behind, and the line of trio code named."""
     ended = []
     go = asyncio.Event()
@@ -377,11 +378,11 @@ def test_what_does_not_stop_is_left_behind_with_its_line(where: str) -> None:
     async def live(task_status: trio.TaskStatus[trio.Event]) -> None:
         release = trio.Event()
         task_status.started(release)
-        if where == "itself":
+        if place == "itself":
             await hangs(release)
         else:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(hangs if where == "a child" else parent, release)
+                nursery.start_soon(hangs if place == "a child" else parent, release)
 
     async def main() -> None:
         tree = Tree(Application("shop", [TrioService(live, stop_timeout=3.0), TrioService(forever)]))
@@ -509,24 +510,39 @@ def test_the_services_of_a_loop_share_one_run(run_real: Callable[[Coroutine[Any,
 
 
 def test_a_run_that_is_ending_is_not_joined() -> None:
-    """Each life of a lone service has a run of its own, however soon it follows."""
+    """Who comes while the last run is still finalising waits for the end of that, and begins another."""
     roots = []
+    left = []
+
+    async def slow_to_close() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)  # it closes
 
     async def live() -> None:
         roots.append(trio.lowlevel.current_root_task())
+        left.append(slow_to_close())
+        await anext(left[-1])
         await trio.sleep_forever()
 
     async def main() -> None:
         one, two = (Tree(Application(name, [TrioService(live)])) for name in ("one", "two"))
         await one.open()
         await one.restart("one/live")
+        loop = asyncio.get_running_loop()
+        assert loop.time() == 1.0
         one.stop_soon()
-        await asyncio.gather(one.wait(), two.open())
+        await asyncio.sleep(0.5)
+        (task,) = [each for each in asyncio.all_tasks() if each.get_name() == "one/live"]
+        assert where(task).startswith(line_of("it closes"))
+        await two.open()
+        assert loop.time() == 2.0
         await two.close()
 
     run(main())
-    asyncio.run(main())
-    assert len(set(roots)) == 6
+    assert len(set(roots)) == 3
 
 
 def test_a_run_of_somebody_else_is_told() -> None:

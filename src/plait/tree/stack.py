@@ -2,7 +2,7 @@
 Where a task hangs: the line that waits.
 
 A suspended coroutine shows only its outermost frame, so the chain of what it awaits is followed to the innermost frame
-that is not asyncio's own.
+that is neither asyncio's own nor anyio's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from types import AsyncGeneratorType, CodeType, FrameType
 from typing import Any
 
 _ASYNCIO = os.path.dirname(asyncio.__file__)
+#: What is written with anyio waits in there, as anything else does in asyncio.
+_ANYIO = f"-packages{os.sep}anyio{os.sep}"
 
 #: A local variable of this name in a frame, if callable, says where it really hangs (a thread, a child process).
 WHERE = "__plait_where__"
@@ -35,8 +37,8 @@ def where(task: asyncio.Task[Any]) -> str:
 
 
 def is_ours(file: str) -> bool:
-    """Say whether *file* is not asyncio's own."""
-    return not file.startswith(_ASYNCIO)
+    """Say whether *file* is neither asyncio's own nor anyio's."""
+    return not file.startswith(_ASYNCIO) and _ANYIO not in file
 
 
 def chain(task: asyncio.Task[Any]) -> tuple[list[tuple[FrameType | None, CodeType, int]], Any]:

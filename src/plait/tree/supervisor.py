@@ -262,6 +262,10 @@ class Supervisor:
 
     def _ended_by_itself(self, child: Child, error: BaseException | None) -> None:
         was_starting = child.state is State.STARTING and not child.doomed
+        if isinstance(error, BaseExceptionGroup):
+            from plait.tree.verdict import order_in
+
+            error = order_in(error, child) or error
         if isinstance(error, SystemExit):
             # sys.exit() in a service means: stop the program with this code.
             code = error.code if isinstance(error.code, int) else int(error.code is not None)

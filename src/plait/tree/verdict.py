@@ -4,10 +4,12 @@ How a life ended, and what to say about it.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from plait.errors import GaveUp, PlaitError, StartFailed
+from plait.errors import GaveUp, PlaitError, StartFailed, StopApplication
 from plait.events import describe
+from plait.tree.service import speaking_of
 
 if TYPE_CHECKING:
     from plait.tree.child import Child
@@ -33,6 +35,21 @@ def gave_up(path: str, limit: Limit, child: Child, error: BaseException | None) 
     )
     failure.__cause__ = error
     return failure
+
+
+def order_in(group: BaseExceptionGroup[BaseException], child: Child) -> BaseException | None:
+    """Return what in *group* is no error but the order to stop everything, if it is there; the others are told."""
+    orders, others = group.split((StopApplication, SystemExit))
+    if orders is None:
+        return None
+    if others is not None:
+        with speaking_of(child.path):
+            log = logging.getLogger(child.path.replace("/", "."))
+            log.error("failed, and asked to stop everything: %s", describe(others), exc_info=others)
+    order: BaseException = orders
+    while isinstance(order, BaseExceptionGroup):
+        order = order.exceptions[0]
+    return order
 
 
 def reason(error: BaseException, path: str) -> str:

@@ -139,12 +139,6 @@ async def need(service: Service[T]) -> T:
 def _as_failure(context: Context[Any], error: BaseException) -> BaseException:
     """Return what a function raised as that which its life ends with."""
     error = _only(error)
-    if isinstance(error, BaseExceptionGroup):
-        ends, others = error.split((StopApplication, SystemExit))
-        if ends is not None:
-            if others is not None:
-                context.log.error("the end of everything was asked for, and beside it failed", exc_info=others)
-            error = _first(ends)
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
         return StopApplication(f"{context.path}: sys.exit({error.code!r})", code)
@@ -159,12 +153,6 @@ def _as_failure(context: Context[Any], error: BaseException) -> BaseException:
 def _only(error: BaseException) -> BaseException:
     """Return *error*, or what is in it where it is a group of one."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
