@@ -194,6 +194,9 @@ WRONG = {
     "relative package": ("tree/child.py", "from ..services import listener", "tree", "services"),
     "through the names": ("tree/child.py", "from plait import Listener", "tree", "names"),
     "ring behind the names": ("batteries/web.py", "from plait.tree.child import Child", "batteries", "tree"),
+    "guest behind the names": ("guests/host.py", "from plait.services.task import Task", "guests", "services"),
+    "guest beside batteries": ("guests/host.py", "from plait.batteries import web", "guests", "batteries"),
+    "core above guests": ("runner/runner.py", "from plait.guests import host", "runner", "guests"),
     "core above the ring": ("runner/runner.py", "from plait.batteries import web", "runner", "batteries"),
     "core above testing": ("tree/child.py", "from plait.testing import run", "tree", "testing"),
 }
@@ -207,12 +210,16 @@ def make_package(folder: Path, texts: dict[str, str]) -> Path:
             "__init__.py",
             "events.py",
             "testing.py",
-            *(f"{layer}/__init__.py" for layer in ("tree", "services", "process", "runner", "cli", "batteries")),
+            *(
+                f"{layer}/__init__.py"
+                for layer in ("tree", "services", "process", "runner", "cli", "guests", "batteries")
+            ),
             "tree/child.py",
             "services/listener.py",
             "process/daemon.py",
             "runner/runner.py",
             "cli/plaitd.py",
+            "guests/host.py",
             "batteries/web.py",
         ],
         "",
@@ -287,8 +294,12 @@ def test_what_is_not_in_the_standard_library_is_found(tmp_path: Path, module: st
             "services/listener.py": "import uvloop",
             "runner/runner.py": "def f() -> None:\n    import plait.services.listener",
         },
+        {
+            "guests/host.py": "import uvloop",
+            "guests/other.py": "from plait.guests.host import Host",
+        },
     ],
-    ids=["in a function", "in a module that is imported in a function"],
+    ids=["in a function", "in a module that is imported in a function", "in a guest"],
 )
 def test_an_extra_may_be_imported_where_it_is_used(tmp_path: Path, texts: dict[str, str]) -> None:
     """An import of an extra that runs only when somebody wants it is without fault."""
