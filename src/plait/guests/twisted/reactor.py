@@ -26,7 +26,6 @@ from twisted.internet.main import installReactor
 from twisted.logger import Logger
 
 from plait import ConfigurationError, Context
-from plait.guests.twisted import inherited
 from plait.guests.twisted.early import EarlyLoop
 
 is_callable = callable  # Twisted calls parameters so
@@ -343,7 +342,6 @@ def install() -> GuestReactor:
     if installed is None:
         installed = GuestReactor()
         installReactor(installed)
-        inherited.take()
     if not isinstance(installed, GuestReactor):
         raise ConfigurationError(
             f"Twisted's reactor is {type(installed).__name__} already: import plait.guests.twisted before anything "
