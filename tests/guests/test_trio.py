@@ -16,9 +16,11 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+import anyio
 import pytest
 import trio
 import uvloop
+from sniffio import current_async_library
 
 import plait
 from plait import (
@@ -620,6 +622,113 @@ def test_sigint_stays_the_loop_s() -> None:
     assert seen == [signal.default_int_handler]
 
 
+def test_interrupted_under_asyncio_run_it_stops_in_order() -> None:
+    """INT in the middle of trio code cancels the main task of asyncio, and raises nothing in trio."""
+    told = []
+
+    async def live() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.01)
+                told.append("closed")
+
+    async def main() -> None:
+        async with running(Application("shop", [TrioService(live)])):
+            await asyncio.Event().wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert told == ["closed"]
+
+
+def test_interrupted_in_a_bare_loop_it_is_the_loop_s() -> None:
+    """Where nobody handles INT, KeyboardInterrupt comes out of the loop, as it does from any other task."""
+
+    async def live() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    async def main() -> None:
+        tree = Tree(Application("shop", [TrioService(live, restart="never"), stays]))
+        trees.append(tree)
+        await tree.open()
+        await tree.wait()
+
+    trees: list[Tree] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    loop = asyncio.new_event_loop()
+    try:
+        task = loop.create_task(main())
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(task)
+        loop.call_soon(trees[0].stop_soon)
+        loop.run_until_complete(task)
+    finally:
+        loop.close()
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_loop_that_was_stopped_goes_on_with_trio() -> None:
+    """sys.exit in a callback stops the loop, which is then run to the end: generators of trio stay trio's meanwhile."""
+    told = []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            told.append(trio.lowlevel.in_trio_task())
+
+    async def live(task_status: trio.TaskStatus[None]) -> None:
+        generator = numbers()
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.01)
+                keep.append(generator)
+                await anext(generator)
+
+    async def leaves(context: Context[None]) -> None:
+        context.ready()
+        asyncio.get_running_loop().call_later(0.01, sys.exit, 3)
+        await asyncio.Event().wait()
+
+    keep: list[object] = []
+    with pytest.raises(SystemExit) as caught:
+        plait.run(Application("shop", [TrioService(live), Task(leaves)]))
+    assert caught.value.code == 3
+    assert told == [True]
+
+
+def test_a_run_that_cannot_go_on_is_the_failure_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are no more threads, trio cannot wait: all fail, and run again in another run."""
+    refused = []
+    begin = trio._core._run.start_thread_soon  # type: ignore[attr-defined]
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        if not refused:
+            refused.append(True)
+            raise RuntimeError("can't start new thread")
+        begin(*arguments, **options)
+
+    monkeypatch.setattr(trio._core._run, "start_thread_soon", refuse)  # type: ignore[attr-defined]
+
+    async def main() -> None:
+        tree = Tree(Application("shop", [TrioService(forever)]))
+        causes: list[str] = []
+        tree.subscribe(lambda event: causes.append(str(getattr(event, "cause", None))))
+        await tree.open()
+        await reached(tree, "shop/forever", State.READY, life=2)
+        await tree.close()
+        text = 'shop/forever: the run of trio, which all services share, broke: RuntimeError("can\'t start new thread")'
+        assert {cause for cause in causes if cause != "None"} == {text}
+
+    run(main())
+
+
 # Context --------------------------------------------------------------------------------------------------------------
 
 season: contextvars.ContextVar[str] = contextvars.ContextVar("season", default="none")
@@ -723,6 +832,38 @@ def test_asynchronous_generators_are_finalised() -> None:
 
     run(main())
     assert told == [("trio", True), ("asyncio", False)]
+
+
+def test_anyio_runs_on_trio_there() -> None:
+    """What is written with anyio is trio code in a TrioService, while it is asyncio's beside it."""
+    told = []
+
+    async def serve(task_status: anyio.abc.TaskStatus[str]) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep_forever)
+            task_status.started(current_async_library())
+            try:
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(1)
+                    told.append(current_async_library())
+
+    on_trio = TrioService(serve)
+
+    async def beside(context: Context[None]) -> None:
+        told.append(await context.need(on_trio))
+        await anyio.sleep(1)
+        told.append(current_async_library())
+        context.ready()
+        await anyio.sleep_forever()
+
+    async def main() -> None:
+        async with running(Application("shop", [on_trio, Task(beside)])):
+            pass
+
+    run(main())
+    assert told == ["trio", "asyncio", "trio"]
 
 
 # Clocks and stacks ----------------------------------------------------------------------------------------------------

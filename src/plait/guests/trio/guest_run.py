@@ -1,8 +1,7 @@
 """
 The trio run of an event loop: one, begun by the first who needs it, shared by all, ended by the last.
 
-Trio allows one run in a thread, so the services of a loop cannot each have their own.  What each has is a task of that
-run, with a cancel scope of its own around it, and nothing it does reaches the others.
+Trio allows one run in a thread, so the services of a loop cannot each have their own.
 """
 
 from __future__ import annotations
@@ -10,82 +9,32 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import signal
+import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from plait import PlaitError
 from plait.guests.trio.clock import clock_of
-from plait.guests.trio.stacks import OtherStack, stacks, where
+
+if TYPE_CHECKING:
+    from plait.guests.trio.life import Life
 
 #: The present run of each loop.
 _runs: dict[asyncio.AbstractEventLoop, Run] = {}
 
-#: How long a life has to end without its shields, when its loop ends, in seconds.
-_LAST_MOMENT = 0.5
 
-
-class Life:
-    """What one service does in the run of its loop: a task, and the scope that cancels it."""
-
-    def __init__(self, function: Callable[[], Awaitable[object]], path: str) -> None:
-        self.error: BaseException | None = None
-        self.ended = asyncio.Event()
-        self._scope = trio.CancelScope()
-        self._function = function
-        self._path = path
-        self._task: trio.lowlevel.Task | None = None
-        self._run: Run | None = None
-
-    async def begin(self) -> None:
-        """Begin it, in the context of the caller; wait for the end of a run that is just ending."""
-        loop = asyncio.get_running_loop()
-        while (run := _runs.get(loop)) is not None and run.is_ending:
-            await run.ended.wait()
-        if run is None:
-            run = Run(loop, self._path)
-        self._run = run
-        run.lives.add(self)
-        self._task = trio.lowlevel.spawn_system_task(self._live, name=self._path, context=contextvars.copy_context())
-
-    async def _live(self) -> None:
-        try:
-            with self._scope:
-                await trio.lowlevel.checkpoint_if_cancelled()
-                await self._function()
-        except trio.Cancelled:
-            raise  # not by our scope: the run itself is at its end, and says why
-        except BaseException as error:
-            self.error = error
-        self._task = None
-        assert self._run is not None
-        self._run.leave(self)
-
-    def stop(self) -> None:
-        """Cancel it."""
-        self._scope.cancel("plait stops the service")
-
-    async def give_up(self) -> None:
-        """End it without its shields, or leave it, because the loop itself is about to end."""
-        _break_shields(self._scope)
-        try:
-            await asyncio.wait_for(self.ended.wait(), _LAST_MOMENT)
-        except TimeoutError:
-            if self._run is not None:
-                await self._run.give_up(self)
-
-    def where(self) -> str:
-        """Return ``file:line in function`` of the innermost line of people's code in which it waits."""
-        task = self._task or (self._run.root if self._run is not None else None)
-        return where(task) if task is not None else "the end of a run of trio"
-
-    def stacks(self) -> list[OtherStack]:
-        """Return the stacks of its tasks in trio."""
-        return stacks(self._task) if self._task is not None else []
+async def present_run(path: str) -> Run:
+    """Return the run of this loop, for the service at *path*; wait for the end of one that is just ending."""
+    loop = asyncio.get_running_loop()
+    while (run := _runs.get(loop)) is not None and run.is_ending:
+        await run.ended.wait()
+    return run or Run(loop, path)
 
 
 class Run:
@@ -120,6 +69,7 @@ class Run:
                 host_uses_signal_set_wakeup_fd=True,
                 clock=clock_of(self._loop),
             )
+            self._hooks = sys.get_asyncgen_hooks()
         self.root = trio.lowlevel.current_root_task()
         self._token = trio.lowlevel.current_trio_token()
 
@@ -136,17 +86,15 @@ class Run:
             life.ended.set()
 
     def _done(self, result: Any) -> None:
-        error = getattr(result, "error", None)
-        if error is not None and isinstance(error.__cause__, KeyboardInterrupt):
-            error = error.__cause__
-        self._finish(error)
+        self._finish(getattr(result, "error", None))
 
     def _finish(self, error: BaseException | None) -> None:
         del _runs[self._loop]
         self.is_ending = True
         self.root = None
         for life in self.lives:
-            life.error = life.error or error
+            if error is not None and life.error is None:
+                life.error = _broken(life.path, error)
             life.ended.set()
         self.lives.clear()
         self.ended.set()
@@ -165,10 +113,22 @@ class Run:
             pass  # left behind, and the loop has closed since
 
     def _tick(self, tick: Callable[[], object]) -> None:
-        if self._is_abandoned:
-            self._close()
-        else:
-            tick()
+        # The hooks are trio's while it runs, and only then: asynchronous generators outside of it are the loop's, which
+        # sets its own anew when it was stopped and goes on.
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(*self._hooks)
+        try:
+            if self._is_abandoned:
+                self._close(None)
+            else:
+                tick()
+        except BaseException as error:
+            # No other tick will come; there may be no more threads to be had.
+            self._close(error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
 
     # The end of a loop in which somebody was left behind --------------------------------------------------------
 
@@ -181,41 +141,52 @@ class Run:
         if self._is_abandoned:
             await self.ended.wait()
 
-    def _close(self) -> None:
+    def _close(self, error: BaseException | None) -> None:
+        """Put away a run that will not go on."""
+        if self.ended.is_set():
+            return
         state = self._state() if self._state is not None else None
         generator = getattr(state, "unrolled_run_gen", None)
-        if generator is not None and not self.ended.is_set():
+        if generator is not None:
             # It would be closed as garbage, perhaps by another thread, and this one could never run trio again.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
                 generator.close()
-            self._finish(None)
+        self._finish(error)
 
 
-class _undisturbed:  # noqa: N801 - used like a function
-    """Keep trio from taking SIGINT over, which it does where nobody else has: it is the loop's, as without trio."""
+def only(error: BaseException) -> BaseException:
+    """Return *error*, or what is in it where it is a group of one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
-    def __enter__(self) -> None:
-        self._takes = (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )
-        if self._takes:
-            signal.signal(signal.SIGINT, lambda number, frame: signal.default_int_handler(number, frame))
 
-    def __exit__(self, *_: object) -> None:
-        if self._takes:
+def _broken(path: str, error: BaseException) -> BaseException:
+    """Return what the end of the run by *error* is for the service at *path*."""
+    cause = only(error.__cause__ or error if isinstance(error, trio.TrioInternalError) else error)
+    if isinstance(cause, KeyboardInterrupt):
+        return cause  # it came in the middle of trio, and is for the loop
+    failure = PlaitError(f"{path}: the run of trio, which all services share, broke: {cause!r}")
+    failure.__cause__ = error
+    return failure
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """
+    Keep what is the loop's from being taken over by trio, which would do so where it begins.
+
+    SIGINT stays as it is, also where nobody has taken it over yet, and so do the hooks for asynchronous generators.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    is_main = threading.current_thread() is threading.main_thread()
+    takes = is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if takes:
+        signal.signal(signal.SIGINT, lambda number, frame: signal.default_int_handler(number, frame))
+    try:
+        yield
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+        if takes:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _break_shields(scope: trio.CancelScope) -> None:
-    """Let the cancellation of *scope* reach all that runs inside of it."""
-    # What is shielded could only be thrown away as garbage otherwise, and its cleaning up with it.  Trio does not say
-    # which scopes there are; that a shield can be taken off again, it promises.
-    statuses = [getattr(scope, "_cancel_status", None)]
-    while statuses:
-        status = statuses.pop()
-        inner = getattr(status, "_scope", scope)
-        if inner is not scope:
-            inner.shield = False
-        statuses.extend(getattr(status, "_children", ()))

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar, Un
 
 import trio
 
-from plait import ConfigurationError, Context, PlaitError, Service, StopApplication, current
-from plait.guests.trio.guest_run import Life
+from plait import ConfigurationError, Context, Service, StopApplication, current
+from plait.guests.trio.guest_run import only
+from plait.guests.trio.life import Life
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -138,22 +139,10 @@ async def need(service: Service[T]) -> T:
 
 def _as_failure(context: Context[Any], error: BaseException) -> BaseException:
     """Return what a function raised as that which its life ends with."""
-    error = _only(error)
+    error = only(error)
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
         return StopApplication(f"{context.path}: sys.exit({error.code!r})", code)
-    if isinstance(error, trio.TrioInternalError):
-        cause = _only(error.__cause__ or error)
-        failure = PlaitError(f"{context.path}: the run of trio, which all services share, broke: {cause!r}")
-        failure.__cause__ = error
-        return failure
-    return error
-
-
-def _only(error: BaseException) -> BaseException:
-    """Return *error*, or what is in it where it is a group of one."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
     return error
 
 
