@@ -30,6 +30,8 @@ ROWS = [
     "log_record",
     "stop",
     "accept",
+    "guest_startup",
+    "guest_echo",
 ]
 PEERS = [
     "twisted",

@@ -46,6 +46,11 @@ def twistd(*arguments: str) -> Callable[[int], Command]:
     return lambda port: [tool("twistd"), "-n", *arguments, "-y", str(PROGRAMS / "twisted_echo.tac")]
 
 
+def guest(loop: str) -> Callable[[int], Command]:
+    """Return how plaitd is started as the host of the same application, in the foreground."""
+    return lambda port: [tool("plaitd"), "-n", "-r", loop, "-y", str(PROGRAMS / "twisted_echo.tac")]
+
+
 def uvicorn(*arguments: str) -> Callable[[int], Command]:
     """Return how uvicorn is started."""
     place = ["--app-dir", str(PROGRAMS), "--log-level", "warning", "--no-access-log"]
@@ -75,6 +80,9 @@ PLAIT_STREAMS_UVLOOP = Kind(
 )
 TWISTD = Kind("twistd", twistd(), needs=("twisted",))
 TWISTD_ASYNCIO = Kind("twistd -r asyncio", twistd("-r", "asyncio"), needs=("twisted",))
+GUEST = Kind("plaitd", guest("auto"), "twistd", needs=("twisted",))
+GUEST_ASYNCIO = Kind("plaitd -r asyncio", guest("asyncio"), "twistd -r asyncio", needs=("twisted",))
+GUEST_UVLOOP = Kind("plaitd -r uvloop", guest("uvloop"), "twistd -r asyncio", needs=("twisted", "uvloop"))
 AIORUN = Kind("aiorun", bare("aiorun_echo.py"), needs=("aiorun",))
 AIOMISC = Kind("aiomisc", bare("aiomisc_echo.py"), needs=("aiomisc",))
 MODE = Kind("mode", bare("mode_echo.py"), needs=("mode",))
