@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRunning
 
 from plait import Application, Context, current, running
-from plait.guests.twisted import TwistedService
+from plait.guests.twisted import TwistedService, children
 from plait.guests.twisted.reactor import GuestReactor, install
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -309,8 +310,6 @@ def test_delayed_calls_of_two_services_are_not_mixed_up(reactor: GuestReactor, r
 
 def test_the_end_of_a_child_is_noticed_without_a_signal(reactor: GuestReactor, run: Any) -> None:
     """A child's output and exit code arrive, and no handler of signals is taken."""
-    import signal
-
     before = signal.getsignal(signal.SIGCHLD)
 
     async def use() -> Any:
@@ -331,6 +330,53 @@ def test_a_program_that_cannot_be_started_is_reaped(reactor: GuestReactor, run: 
             return await Deferred.asFuture(asked, asyncio.get_running_loop())
 
     assert run(use()) == (b"", b"", 0)
+
+
+@pytest.mark.parametrize("how", ["by TERM", "by KILL"])
+def test_no_child_outlives_the_stop(
+    reactor: GuestReactor, run: Any, monkeypatch: pytest.MonkeyPatch, expected_logs: list[str], how: str
+) -> None:
+    """A child that nobody ends is ended with the reactor, and killed if it will not end, and told of."""
+    monkeypatch.setattr(children, "GRACE", 0.2)
+    expected_logs.append("the child process [0-9]+ outlived what started it: ended by SIGTERM")
+    script = "echo ready; exec sleep 600"
+    if how == "by KILL":
+        expected_logs.append("the child process [0-9]+ did not end in 0.2 s: killed")
+        script = f"trap '' TERM; {script}"
+    ends: list[str] = []
+    ready = asyncio.Event()
+
+    class Watched(protocol.ProcessProtocol):
+        def outReceived(self, data: bytes) -> None:
+            ready.set()
+
+        def processExited(self, reason: Any) -> None:
+            ends.append(reason.value.signal)
+
+    async def use() -> None:
+        async with running(application()):
+            reactor.spawnProcess(Watched(), "/bin/sh", ["sh", "-c", script])
+            await ready.wait()
+
+    run(use())
+    assert ends == [signal.SIGTERM if how == "by TERM" else signal.SIGKILL]
+
+
+def test_a_child_that_was_spawned_early_is_reaped(reactor: GuestReactor, run: Any) -> None:
+    """The end of a child is noticed by the loop that comes after it was spawned."""
+    ended = asyncio.Event()
+
+    class Watched(protocol.ProcessProtocol):
+        def processEnded(self, reason: Any) -> None:
+            ended.set()
+
+    reactor.spawnProcess(Watched(), "/bin/true", ["true"])
+
+    async def use() -> None:
+        async with running(application()):
+            await ended.wait()
+
+    run(use())
 
 
 def test_a_busy_thread_delays_the_stop_and_blocks_nothing(reactor: GuestReactor, run: Any) -> None:

@@ -21,19 +21,30 @@ class _Handle:
 
 
 class EarlyLoop:
-    """Takes what the reactor asks of a loop; `calls` are for the loop that comes, what is watched the reactor knows."""
+    """
+    Takes what the reactor asks of a loop, for the loop that comes: `calls`, and what it wants to read.
+
+    `others` holds each call by its descriptor.  What the reactor has in lists of its own is among them.
+    """
 
     def __init__(self) -> None:
         self.calls: list[tuple[Callable[..., object], tuple[Any, ...], contextvars.Context]] = []
 
+        self.others: dict[int, tuple[tuple[Any, ...], contextvars.Context]] = {}
+
     def add_reader(self, fd: int, *call: Any) -> None:
-        """Do nothing."""
+        """Keep the call."""
+        self.others[fd] = call, contextvars.copy_context()
 
-    def remove_reader(self, fd: int) -> None:
-        """Do nothing."""
+    def remove_reader(self, fd: int) -> bool:
+        """Forget the call."""
+        return self.others.pop(fd, None) is not None
 
-    add_writer = add_reader
-    remove_writer = remove_reader
+    def add_writer(self, fd: int, *call: Any) -> None:
+        """Do nothing: the reactor knows who is to write."""
+
+    def remove_writer(self, fd: int) -> None:
+        """Do nothing."""
 
     def time(self) -> float:
         """Return what a loop's clock says."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from twisted.logger import Logger
 from twisted.python.log import callWithLogger
 
 from plait import ConfigurationError, Context
+from plait.guests.twisted.children import Children
 from plait.guests.twisted.early import EarlyLoop
 
 is_callable = callable  # Twisted calls parameters so
@@ -82,6 +82,7 @@ class GuestReactor(AsyncioSelectorReactor):
         self._held: Deferred[None] | None = None
         self._finished: asyncio.Future[None] | None = None
         self._awaited: dict[Deferred[Any], str] = {}  # what the triggers before a shutdown wait for, and whose it is
+        self._children = Children()
         self._pools: list[tuple[threading.Thread, Any]] = []
 
     # The loop ---------------------------------------------------------------------------------------------------
@@ -95,10 +96,13 @@ class GuestReactor(AsyncioSelectorReactor):
             raise ConfigurationError("Twisted's reactor has a loop already: run one application at a time")
         self._asyncioEventloop = loop
         for watched, again in ((self._readers, self.addReader), (self._writers, self.addWriter)):
-            kept = list(watched)
+            kept = dict(watched)
             watched.clear()
-            for each in kept:
+            for each, fd in kept.items():
+                early.others.pop(fd, None)
                 again(each)
+        for fd, (call, context) in early.others.items():
+            context.run(loop.add_reader, fd, *call)
         for function, arguments, context in early.calls:
             loop.call_soon(function, *arguments, context=context)
         self._early = EarlyLoop()
@@ -144,6 +148,7 @@ class GuestReactor(AsyncioSelectorReactor):
             loop.remove_reader(fd)
         for fd in self._writers.values():
             loop.remove_writer(fd)
+        self._children.leave(loop)
         self._asyncioEventloop = self._early
 
     # Start and stop ---------------------------------------------------------------------------------------------
@@ -180,6 +185,7 @@ class GuestReactor(AsyncioSelectorReactor):
                 for thread, pool in self._pools:
                     await _joined(thread, pool)
                 self._pools.clear()
+                await self._children.end()
         finally:
             self._finished = self._held = None
             self.detach()
@@ -312,22 +318,10 @@ class GuestReactor(AsyncioSelectorReactor):
     # Children and threads ---------------------------------------------------------------------------------------
 
     def spawnProcess(self, *args: Any, **kw: Any) -> Any:  # noqa: N802
-        """Spawn a process; its end is noticed without a signal."""
+        """Spawn a process; its end is noticed without a signal, and comes with that of the reactor at the latest."""
         process = super().spawnProcess(*args, **kw)
-        if process.pid is not None:
-            try:
-                fd = os.pidfd_open(process.pid)
-            except ProcessLookupError:
-                self.callLater(0, process.reapProcess)
-            else:
-                self._asyncioEventloop.add_reader(fd, self._reap, fd, process)
+        self._children.watch(process, self._asyncioEventloop)
         return process
-
-    def _reap(self, fd: int, process: Any) -> None:
-        self._asyncioEventloop.remove_reader(fd)
-        os.close(fd)
-        if process.pid is not None:  # else somebody has reaped it already
-            process.reapProcess()
 
     def _initThreadPool(self) -> None:  # noqa: N802
         super()._initThreadPool()
