@@ -28,6 +28,7 @@ from plait import (
     Backoff,
     ConfigurationError,
     Context,
+    Endpoint,
     GaveUp,
     Limit,
     NeedError,
@@ -928,8 +929,45 @@ def test_trio_s_tasks_are_among_the_stacks() -> None:
                 stack.where.partition(" in ")[0] + " in " for stack in found
             ]
             assert str(found[2]).splitlines()[1].endswith("await trio.sleep_forever()  # child")
+        async with running(Application("shop", [TrioService(trio.sleep_forever)])):
+            (task,) = [each for each in asyncio.all_tasks() if each.get_name() == "shop/sleep_forever"]
+            assert where(task).endswith(" in sleep_forever")
 
     run(main())
+
+
+def test_trio_serves_sockets_that_stay_open_between_lives() -> None:
+    """A class that says its endpoints gets them open; who comes while it is down waits instead of being refused."""
+    endpoint = Endpoint.listening("tcp:0:interface=127.0.0.1")
+
+    class Web(TrioService[tuple[str, int]]):
+        def endpoints(self) -> tuple[Endpoint, ...]:
+            return (endpoint,)
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.send_all(await stream.receive_some(100))
+
+    async def web(task_status: trio.TaskStatus[tuple[str, int]]) -> None:
+        listeners = [
+            trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in plait.current().sockets(endpoint)
+        ]
+        task_status.started(listeners[0].socket.getsockname())
+        await trio.serve_listeners(answer, listeners)
+
+    async def main() -> None:
+        async with running(Application("shop", [Web(web), stays])) as tree:
+            address = tree.find("shop/web").value
+            await tree.stop("shop/web")
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(b"hello")
+            await tree.start("shop/web")
+            assert tree.find("shop/web").value == address
+            assert await reader.read() == b"hello"
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(main())
 
 
 # The value ------------------------------------------------------------------------------------------------------------

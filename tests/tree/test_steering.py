@@ -291,6 +291,62 @@ def test_a_tree_that_gives_up_cancels_the_body_of_running() -> None:
     run(main())
 
 
+def test_a_tree_that_gives_up_takes_back_only_its_own_cancellation() -> None:
+    """Where somebody else cancelled the body at the same time, it ends cancelled, and says what else there was."""
+    one = probe("one")
+
+    async def main() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+
+        async def body() -> None:
+            async with running(Application("app", [one], limit=Limit(0))) as tree:
+                loop = asyncio.get_running_loop()
+                # After the tree has cancelled the body, and before that runs.
+                tree.subscribe(lambda _: loop.call_soon(loop.call_soon, cancel) if tree.error is None else None)
+                one.hand.order("fail")
+                await asyncio.sleep(1000)
+
+        def cancel() -> None:
+            if task.cancelling() == 1:
+                task.cancel()
+
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await body()
+        assert task.uncancel() == 0
+        (note,) = caught.value.__notes__
+        assert note.startswith("and while stopping: app: gave up")
+
+    run(main())
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+@pytest.mark.parametrize("is_starting", [False, True], ids=["ready", "starting"])
+def test_a_body_that_is_cancelled_again_and_again_hurries_its_tree(times: int, is_starting: bool) -> None:
+    """Each cancellation of who waits for the end hurries it, and none leaves the tree alone."""
+    one = probe("one", cleanup=5.0)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def body() -> None:
+            async with running(Application("app", [one, probe("two", unready=is_starting)])):
+                await asyncio.sleep(1000)
+
+        task = asyncio.create_task(body())
+        await asyncio.sleep(1)
+        for _ in range(times):
+            task.cancel()
+            await settle()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        # A hurried stop cancels the cleaning up as well; what is left of the tree would be a task.
+        assert loop.time() == (6.0 if times == 1 else 1.0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(main())
+
+
 def test_the_error_of_the_body_is_kept_and_the_tree_is_stopped() -> None:
     """What the body raised goes on; nothing runs any more."""
 

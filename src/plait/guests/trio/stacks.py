@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import trio
 
-#: Whose files are not people's: trio's, and those of this package.
-_OWN = (os.path.dirname(trio.__file__) + os.sep, os.path.dirname(__file__) + os.sep)
+#: Whose files are not people's.
+_TRIO = os.path.dirname(trio.__file__) + os.sep
+_OURS = os.path.dirname(__file__) + os.sep
 
 #: A kind, a name, where it is, and the lines: file, number, function; what `plait.runner.stacks` asks for.
 OtherStack = tuple[str, str, str, list[tuple[str, int, str]]]
@@ -25,12 +26,20 @@ def lines_of(task: trio.lowlevel.Task) -> list[tuple[str, int, str]]:
 
 
 def where(task: trio.lowlevel.Task) -> str:
-    """Return ``file:line in function`` of people's innermost line in which *task*, or a child it waits for, waits."""
-    found = "an unknown line"
+    """
+    Return ``file:line in function`` of people's innermost line in which *task*, or a child that it waits for, waits.
+
+    Where nobody wrote a line, it is the first of trio's.
+    """
+    found = ""
     waits_for_children = False
     for file, number, function in lines_of(task):
-        if not file.startswith(_OWN):
+        if file.startswith(_OURS):
+            continue
+        is_theirs = not file.startswith(_TRIO)
+        if not found or is_theirs:
             found = f"{file}:{number} in {function}"
+        if is_theirs:
             waits_for_children = False
         elif function == "Nursery._nested_child_finished":
             waits_for_children = True
@@ -39,7 +48,7 @@ def where(task: trio.lowlevel.Task) -> str:
         children = sorted(task.child_nurseries[-1].child_tasks, key=lambda child: child.name)
         if children:
             return where(children[0])
-    return found
+    return found or "an unknown line"
 
 
 def stacks(task: trio.lowlevel.Task) -> list[OtherStack]:
