@@ -112,37 +112,47 @@ class Signals:
 
         The system only notes a signal for Python, which calls the handler between two lines.  One that came after the
         last line before the loop waits for events would wait too, until something else happens: on an idle server for
-        ever.  asyncio and rloop see to it only for their own handlers; uvloop does.
+        ever.  asyncio and rloop see to it only for their own handlers; uvloop does, and hears of none if another
+        descriptor is woken instead.  So whoever sets one meanwhile, or asks for none, gets what he asked for besides.
         """
         if not self._before:
             yield
             return
         import socket  # not for who only asks for --help
 
+        set_it = signal.set_wakeup_fd
         reader, writer = socket.socketpair()
         with reader, writer:
             reader.setblocking(False)
             writer.setblocking(False)
-            before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-            if before != -1 and type(loop).__module__.partition(".")[0] == "uvloop":
-                signal.set_wakeup_fd(before, warn_on_full_buffer=False)
-                yield
-                return
+            before = set_it(writer.fileno(), warn_on_full_buffer=False)
+            # uvloop's is its own for good; what asyncio sets it sets, and takes back, as people's code does.
+            is_uvloop = type(loop).__module__.partition(".")[0] == "uvloop"
+            others = [before if is_uvloop else -1, -1 if is_uvloop else before]
 
             def wake() -> None:
                 # A function of Python's: before its first line, it is time for the handlers.
                 data = reader.recv(4096)
-                if before != -1:
-                    try:
-                        os.write(before, data)  # the loop has handlers of its own to call
-                    except OSError:
-                        pass
+                for other in others:
+                    if other != -1:
+                        try:
+                            os.write(other, data)
+                        except OSError:
+                            pass  # it is full, and so it wakes; or closed
+
+            def set_other(fd: int, /, *, warn_on_full_buffer: bool = True) -> int:
+                set_it(fd, warn_on_full_buffer=warn_on_full_buffer)  # it may be refused
+                set_it(writer.fileno(), warn_on_full_buffer=False)
+                former, others[1] = others[1], fd
+                return former
 
             loop.add_reader(reader.fileno(), wake)
+            signal.set_wakeup_fd = set_other
             try:
                 yield
             finally:
-                signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+                signal.set_wakeup_fd = set_it
+                set_it(before, warn_on_full_buffer=False)
                 loop.remove_reader(reader.fileno())
 
     def listen(self, act: Callable[[int, FrameType | None], None]) -> None:

@@ -167,6 +167,11 @@ class GuestReactor(AsyncioSelectorReactor):
         held = self._held
         super().addSystemEventTrigger("before", "shutdown", lambda: held)
         self.startRunning(installSignalHandlers=False)
+        self._reschedule()
+
+    def _reschedule(self) -> None:
+        if self._started:  # what is called later waits for all that is started before, as in Twisted
+            super()._reschedule()
 
     def begin_shutdown(self) -> None:
         """Call the triggers that come before a shutdown, unless that was done; `finish_shutdown` calls the others."""
