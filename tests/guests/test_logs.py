@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.daemon import Ended, Place
+from tests.system.daemon import Ended, Place, wait_for_end
 
 pytest.importorskip("twisted")
 
@@ -84,9 +88,395 @@ def test_a_line_looks_as_one_of_plaits_own(place: Place) -> None:
 
 
 def test_what_was_logged_while_loading_comes_once_in_order_with_its_time(place: Place) -> None:
-    source = "import time\nlog.msg('first')\nshop.info('second')\nbegan = time.time()\ntime.sleep(0.05)\n"
+    source = "import time\nlog.msg('first')\nshop.info('second')\ntime.sleep(0.01)\nbegan = time.time()\n"
     source += working("shop.info('third {began}', began=began)")
     found = records(run(place, source, "--log-format", "json"))
     assert [each["message"].split()[0] for each in found] == ["first", "second", "third"]
     assert [each["path"] for each in found] == ["", "", "shop/till"]
-    assert found[1]["time"] < found[2]["time"]
+    assert [each["logger"] for each in found] == ["log_legacy", "shop.till", "shop.till"]
+    second = datetime.fromisoformat(found[1]["time"]).timestamp()
+    assert second < float(found[2]["message"].split()[1])
+
+
+def test_the_keys_of_an_event_are_fields_for_machines_only(place: Place) -> None:
+    source = working("shop.info('sold {what}', what='a pen', price=3, till=till)", "log.msg('legacy', user='bob')")
+    event, legacy = records(run(place, source, "--log-format", "json"))
+    assert (event["message"], event["what"], event["price"]) == ("sold a pen", "a pen", 3)
+    assert "Till object" in event["till"]
+    assert legacy["user"] == "bob"
+    assert set(event) == {
+        *("time", "level", "severity_number", "logger", "path", "message"),
+        *("what", "price", "till"),
+    }
+    text = run(place, source).output
+    assert re.search(r"(?m)#info\] sold a pen$", text)
+    assert re.search(r"(?m)#info\] legacy$", text)
+
+
+def test_levels_are_those_of_the_namespaces(place: Place) -> None:
+    source = working("shop.info('quiet')", "Logger(namespace='other').info('loud')", "log.msg('legacy')")
+    ended = run(place, source, "--log-level", "shop=warning", "--log-level", "log_legacy=error")
+    assert "loud" in ended.output
+    assert "quiet" not in ended.output
+    assert "legacy" not in ended.output
+
+
+def test_what_no_level_lets_through_is_not_made_into_text(place: Place) -> None:
+    source = """
+class Shown:
+    def __repr__(self):
+        shop.warn("it was made into text")
+        return "shown"
+"""
+    ended = run(place, source + working("shop.debug('{it!r}', it=Shown())"))
+    assert "made into text" not in ended.output
+    ended = run(place, source + working("shop.info('{it!r}', it=Shown())"))
+    assert re.search(r"(?s)it was made into text.*\] shown\n", ended.output)
+
+
+def test_an_event_that_cannot_be_shown_is_told_as_such_and_the_rest_goes_on(place: Place) -> None:
+    source = """
+class Endless:
+    def __repr__(self):
+        shop.info("{it!r}", it=self)
+        return "end"
+"""
+    lines = ("shop.info('broken {nothing}')", "log.msg(format='%(no)d', no='x')", "shop.info('{it!r}', it=Endless())")
+    output = run(place, source + working(*lines, "shop.info('after that')")).output
+    assert "Unable to format event" in output
+    assert "Invalid format string" in output
+    assert output.count("] end\n") == 3
+    assert "{it!r} (logged while it was made into text)" in output
+    assert "after that" in output
+
+
+def test_events_of_threads_have_the_path_of_who_started_them(place: Place) -> None:
+    found = records(run(place, working("return threads.deferToThread(shop.info, 'afar')"), "--log-format", "json"))
+    assert [(each["message"], each["path"]) for each in found] == [("afar", "shop/till")]
+
+
+def test_what_comes_of_a_thread_has_the_path_of_who_started_it(place: Place) -> None:
+    source = working("return threads.deferToThread(int).addCallback(lambda _: shop.info('back'))")
+    assert [(each["message"], each["path"]) for each in records(run(place, source, "--log-format", "json"))] == [
+        ("back", "shop/till")
+    ]
+
+
+def test_prints_and_warnings_and_other_records_come_once(place: Place) -> None:
+    lines = ("print('printed')", "warnings.warn('careful')", "logging.getLogger('std').warning('standard')")
+    found = records(run(place, working(*lines), "--log-format", "json"))
+    assert [(each["logger"], each["path"]) for each in found] == [
+        ("stdout", "shop/till"),
+        ("py.warnings", "shop/till"),
+        ("std", "shop/till"),
+    ]
+
+
+# Failures -------------------------------------------------------------------------------------------------------------
+
+FAILING = {
+    "a Deferred that nobody asks": ("defer.fail(KeyError('k'))", "Unhandled error in Deferred"),
+    "a coroutine": ("async def fail(): raise KeyError('k')", "defer.ensureDeferred(fail())", "Unhandled error in"),
+    "a delayed call": ("reactor.callLater(0, lambda: {}['k'])", "while handling timed call"),
+    "log.err": ("try: raise KeyError('k')", "except KeyError: log.err(None, 'why so')", "why so"),
+    "Logger.failure": ("try: raise KeyError('k')", "except KeyError: shop.failure('why so')", "why so"),
+    "what startService calls": ("raise KeyError('k')", "the work failed"),
+}
+
+
+@pytest.mark.parametrize("how", FAILING)
+def test_an_error_is_logged_once_with_its_traceback_and_its_service(place: Place, how: str) -> None:
+    *lines, text = FAILING[how]
+    source = working(*lines)
+    if how == "what startService calls":
+        source += "run = till.work\ntill.work = lambda: defer.execute(run).addErrback(log.err, 'the work failed')\n"
+    found = [each for each in records(run(place, source, "--log-format", "json")) if each["severity_number"] > 9]
+    assert len(found) == 1, found
+    assert found[0]["level"] == "critical"
+    assert found[0]["path"] == "shop/till"
+    assert text in found[0]["message"]
+    assert found[0]["exception"].endswith("KeyError: 'k'")
+    assert "Traceback" not in found[0]["message"]
+    # What leads from the reactor to people's code is of no use to them.
+    assert not re.search(r"reactor\.py|base\.py|defer\.py|context\.py", found[0]["exception"])
+
+
+def test_an_error_that_is_found_among_the_garbage_is_that_of_its_service(place: Place) -> None:
+    """A Deferred in a cycle is collected at any time, while any other service runs."""
+    source = """
+class Other(service.Service):
+    name = "other"
+    def collect(self):
+        gc.collect()
+        shop.info("collected")
+other = Other()
+other.setServiceParent(application)
+gc.disable()
+def startService():
+    global call
+    call = reactor.callLater
+    reactor.callLater(0.05, other.collect)
+other.startService = startService
+"""
+    source += working(
+        "cycle = {}", "cycle['it'] = cycle", "cycle['failed'] = defer.fail(KeyError('k'))", "del cycle",
+        "return defer.DeferredList([]) and threads.deferToThread(__import__('time').sleep, 0.2)",
+    )  # fmt: skip
+    found = records(run(place, source, "--log-format", "json"))
+    assert [(each["message"], each["path"]) for each in found] == [
+        ("Unhandled error in Deferred", "shop/till"),
+        ("collected", "shop/other"),
+    ]
+
+
+def test_an_error_in_a_callback_is_not_found_hours_later(place: Place) -> None:
+    """It is in a circle with its Deferred, which only the garbage collector finds, when there is much garbage."""
+    source = working("defer.succeed({}).addCallback(lambda them: them['k'])", "reactor.callLater(60, reactor.stop)")
+    place.write(TAC + source + "till.run = lambda: work()\n", "shop.tac")
+    running = place.foreground("--pidfile=", name="shop.tac")
+    running.log_until(r"\[shop/till#critical\] Unhandled error in Deferred$")
+    assert running.stop().code == 0
+
+
+def test_an_error_that_is_found_at_the_end_is_in_the_log_still(place: Place) -> None:
+    source = "gc.disable()\n" + working(
+        "cycle = {}", "cycle['it'] = cycle", "cycle['failed'] = defer.fail(KeyError('k'))"
+    )
+    source += "till.run = lambda: (work(), reactor.callLater(0, reactor.stop))\n"
+    (found,) = records(run(place, source, "--log-format", "json"))
+    assert (found["message"], found["path"]) == ("Unhandled error in Deferred", "shop/till")
+
+
+EXITS = {
+    "in a delayed call": "reactor.callLater(0, sys.exit, 3)",
+    "in a callback": "defer.succeed(None).addCallback(lambda _: sys.exit(3))",
+    "in a thread": "threads.deferToThread(sys.exit, 3)",
+}
+
+
+@pytest.mark.parametrize("how", EXITS)
+def test_sys_exit_ends_the_application_in_order_with_its_code(place: Place, how: str) -> None:
+    source = "import sys\nstop = till.stopService\ntill.stopService = lambda: (shop.info('put away'), stop())[1]\n"
+    place.write(TAC + source + f"till.run = lambda: {EXITS[how]}\n", "shop.tac")
+    ended = place.run("-n", "--pidfile=", "-y", "shop.tac")
+    assert ended.code == 3
+    assert "put away" in ended.output
+    assert ended.last_line.endswith("ended: sys.exit(3): exit status 3")
+    assert "Traceback" not in ended.output
+
+
+# Observers ------------------------------------------------------------------------------------------------------------
+
+OWN = """
+from twisted.logger import textFileLogObserver
+application.setComponent(ILogObserver, textFileLogObserver(open("own.log", "a")))
+"""
+
+LEGACY = """
+from twisted.python.logfile import LogFile
+application.setComponent(log.ILogObserver, log.FileLogObserver(LogFile("own.log", ".", rotateLength=1000000)).emit)
+"""
+
+
+@pytest.mark.parametrize("component", [OWN, LEGACY], ids=["new", "legacy"])
+def test_an_observer_of_the_application_gets_all_and_there_is_no_other_log(place: Place, component: str) -> None:
+    lines = ("shop.debug('an event')", "print('printed')", "logging.getLogger('std').warning('standard')")
+    more = ("warnings.warn('careful')", "defer.fail(KeyError('k'))")
+    place.allow("own.log")
+    ended = run(place, "log.msg('while loading')\n" + component + working(*lines, *more))
+    own = (place.folder / "own.log").read_text()
+    assert ended.output == ""
+    for text in (
+        "while loading",
+        "an event",
+        "printed",
+        "standard",
+        "UserWarning: careful",
+        "KeyError: 'k'",
+        "plaitd",
+        "ended",
+    ):
+        assert len(re.findall(rf"(?m)\b{text}", own)) == 1, (text, own)
+    assert own.index("while loading") < own.index("an event") < own.index("ended")
+    place.assert_nothing_left()
+    if component == OWN:
+        assert re.search(r"(?m)^\S+ \[stdout#info\] printed$", own)
+        assert re.search(r"(?m)^\S+ \[shop\.till#debug\] an event$", own)
+        assert re.search(r"(?m)^\S+ \[shop/till#warn\] standard$", own)
+
+
+def test_a_daemon_with_a_log_of_its_own_makes_no_other_and_leaves_it_alone(place: Place) -> None:
+    place.allow("own.log", "plaitd.pid")
+    place.write(TAC + LEGACY + "till.run = lambda: shop.info('at work')\n", "shop.tac")
+    daemon = place.daemonize(name="shop.tac")
+    log = place.folder / "own.log"
+    inode = log.stat().st_ino
+    for number in (signal.SIGUSR1, signal.SIGHUP):
+        os.kill(daemon.pid, number)
+    os.kill(daemon.pid, signal.SIGTERM)
+    assert wait_for_end(daemon.pid)
+    assert os.waitpid(daemon.pid, 0)[1] == 0
+    assert log.stat().st_ino == inode
+    text = log.read_text()
+    for name in ("SIGUSR1", "SIGHUP"):
+        assert f"received {name}: there is no log file to open again" in text
+    place.assert_nothing_left()
+
+
+@pytest.mark.root
+def test_where_the_user_and_the_root_change_no_other_log_is_made(place: Place) -> None:
+    place.allow("own.log", "plaitd.pid")
+    place.write(TAC + OWN + working("shop.info('at work')"), "shop.tac")
+    for way in (("-u", "nobody", "-d", "/"), ("--chroot", str(place.aside), "-d", "/")):
+        assert place.run("-n", *way, "-y", "shop.tac").code == 0
+        assert "at work" in (place.folder / "own.log").read_text()
+        place.assert_nothing_left()
+        assert not list(place.aside.iterdir())
+
+
+@pytest.mark.parametrize("component", [OWN, LEGACY], ids=["new", "legacy"])
+def test_a_daemon_that_does_not_start_says_why_on_the_terminal(place: Place, component: str) -> None:
+    place.allow("own.log")
+    place.write(
+        TAC + component + "def startService(): raise ValueError('no paper')\ntill.startService = startService\n"
+    )
+    ended = place.run("-y", "shop.py")
+    assert ended.code == 70
+    assert ended.errors == "plaitd: shop/till: did not start: ValueError: no paper\n"
+    assert "ValueError: no paper" in (place.folder / "own.log").read_text()
+    place.assert_nothing_left()
+
+
+def test_an_observer_that_raises_stops_nothing_and_what_it_does_not_take_is_told(place: Place) -> None:
+    source = """
+def broken(event):
+    raise OSError("no paper")
+from zope.interface import implementer
+application.setComponent(ILogObserver, implementer(ILogObserver)(broken))
+"""
+    place.write(TAC + source + working("shop.info('first')", "print('second')"), "shop.tac")
+    ended = place.run("-n", "--pidfile=", "-y", "shop.tac")
+    assert ended.code == 0
+    assert ended.errors.count("the log observer broken failed; what it does not take is written here") == 1
+    assert ended.errors.count("OSError: no paper") == 1
+    assert re.search(r"(?m)\[shop\.till#info\] first$", ended.errors)
+    assert re.search(r"(?m)\[stdout#info\] second$", ended.errors)
+
+
+def test_an_observer_may_print_and_log(place: Place) -> None:
+    """It would be asked to log that as well, without end."""
+    source = """
+def printing(event):
+    print("got", event["log_format"])
+    logging.getLogger("std").warning("standard")
+application.setComponent(log.ILogObserver, printing)
+"""
+    place.write(TAC + source + working("shop.info('first')"), "shop.tac")
+    ended = place.run("-n", "--pidfile=", "-y", "shop.tac")
+    assert ended.code == 0
+    assert ended.output.splitlines().count("got first") == 1
+    assert ended.errors.count("standard") == len(ended.output.splitlines())
+
+
+FACTORIES = """
+import logging
+from twisted.logger import textFileLogObserver
+from twisted.python.log import FileLogObserver
+
+def new():
+    return textFileLogObserver(open("factory.log", "a"))
+
+def legacy():
+    return FileLogObserver(open("factory.log", "a")).emit
+
+def handler():
+    return logging.FileHandler("factory.log")
+
+def nothing():
+    return 3
+"""
+
+
+@pytest.mark.parametrize("name", ["new", "legacy", "handler"])
+def test_what_the_factory_makes_comes_before_the_component(place: Place, name: str) -> None:
+    place.write(FACTORIES, "factories.py")
+    place.allow("own.log", "factory.log", "__pycache__")
+    ended = run(
+        place, "log.msg('while loading')\n" + OWN + working("shop.info('an event')"), f"--logger=factories.{name}"
+    )
+    assert ended.output == ""
+    assert (place.folder / "own.log").read_text() == ""
+    lines = (place.folder / "factory.log").read_text().splitlines()
+    assert [len([line for line in lines if line.endswith(text)]) for text in ("while loading", "an event")] == [1, 1]
+    place.assert_nothing_left()
+
+
+def test_a_factory_that_makes_no_log_is_refused(place: Place) -> None:
+    place.write(FACTORIES, "factories.py")
+    place.write(TAC, "shop.tac")
+    ended = place.run("-n", "--logger=factories.nothing", "-y", "shop.tac")
+    assert ended.code == 78
+    assert ended.errors.startswith("plaitd: --logger: factories.nothing: returned an int: return an instance of")
+
+
+def test_the_new_component_comes_before_the_legacy_one(place: Place) -> None:
+    place.allow("own.log", "other.log")
+    other = LEGACY.replace("own.log", "other.log")
+    run(place, OWN + other + working("shop.info('an event')"))
+    assert "an event" in (place.folder / "own.log").read_text()
+    assert (place.folder / "other.log").read_text() == ""
+
+
+def test_an_observer_that_hands_on_to_logging_leaves_plaitds_log(place: Place) -> None:
+    source = "application.setComponent(log.ILogObserver, log.PythonLoggingObserver('theirs').emit)\n"
+    found = records(run(place, source + working("shop.warn('an event')"), "--log-format", "json"))
+    assert [(each["logger"], each["message"], each["path"]) for each in found] == [("theirs", "an event", "shop/till")]
+
+
+def test_a_program_that_begins_to_log_by_itself_has_its_way_too(place: Place) -> None:
+    place.allow("own.log")
+    source = "log.startLogging(open('own.log', 'a'), setStdout=False)\n" + working("shop.info('an event')")
+    assert run(place, source).output.count("an event") == 1
+    assert (place.folder / "own.log").read_text().count("an event") == 1
+
+
+# In code --------------------------------------------------------------------------------------------------------------
+
+IN_CODE = """
+import logging, sys
+import plait
+from plait.guests.twisted import TwistedService
+from twisted.application.service import Service
+from twisted.internet import reactor
+from twisted.logger import Logger
+from twisted.python import log
+
+shop = Logger(namespace="shop.till")
+
+class Till(Service):
+    def startService(self):
+        shop.info("an event")
+        reactor.callLater(0, reactor.stop)
+
+shop.info("early")
+"""
+RUN = "plait.run(plait.Application('shop', [TwistedService(Till())]))\n"
+
+
+def test_events_go_to_logging_in_a_program_that_only_runs_an_application(place: Place) -> None:
+    place.write(IN_CODE + "logging.basicConfig(level='INFO', format='%(name)s: %(message)s')\n" + RUN, "program.py")
+    ended = place.run("program.py", program=(sys.executable,))
+    assert ended.code == 0
+    assert [line for line in ended.errors.splitlines() if line.startswith("shop")] == [
+        "shop.till: early",
+        "shop.till: an event",
+    ]
+
+
+def test_a_program_that_has_begun_by_itself_is_left_alone(place: Place) -> None:
+    begin = "log.startLogging(sys.stdout, setStdout=False)\nlogging.basicConfig(level='INFO')\n"
+    place.write(IN_CODE + begin + RUN, "program.py")
+    ended = place.run("program.py", program=(sys.executable,))
+    assert ended.code == 0
+    assert ended.output.count("an event") == 1
+    assert "an event" not in ended.errors

@@ -75,17 +75,17 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
         application = load(settings, process_settings, log_settings)
     hosting = application.hosting()
     if hosting is not None:
-        from plait.runner.guests import settle
+        from plait.runner.guests import settle, settle_log
 
         settings = settle(settings, hosting)
-        log_settings = settings.log(is_daemon=daemonize)
+        log_settings = settle_log(settings.log(is_daemon=daemonize), hosting)
         process_settings = settings.process(daemonize=daemonize)
         preload(process_settings)
     with (
         prepare(
             process_settings,
             application.endpoints(),
-            log_name=log_settings.file,
+            log_name="" if log_settings.file == "-" else log_settings.file,
             open_log=open_log,
             connects=connects_of(application) if process_settings.sandbox else (),
             before_leaving=hosting.start_privileged if hosting is not None else None,

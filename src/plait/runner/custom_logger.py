@@ -35,6 +35,7 @@ def make_handler(name: str, path_of: Callable[[], str]) -> logging.Handler:
     """
     Call the factory *name* and return its handler; raises ConfigurationError when it gives none.
 
+    It may give a log observer of a framework whose application runs.
     Each record that the handler gets has the attribute ``plait_path``, the path of the service that it comes from.
     """
     factory = find_factory(name)
@@ -43,6 +44,11 @@ def make_handler(name: str, path_of: Callable[[], str]) -> logging.Handler:
     except (Exception, SystemExit) as error:
         raise ConfigurationError(f"--logger: {failed(name, error)}") from error
     if not isinstance(handler, logging.Handler):
+        from plait.runner.guests import make_handler as make_guests
+
+        guests = make_guests(handler, f"--logger: {name}", path_of)
+        if guests is not None:
+            return guests
         raise ConfigurationError(
             f"--logger: {name}: returned {show_type(handler)}: return an instance of logging.Handler"
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from logging import CRITICAL, DEBUG, ERROR, INFO, WARNING, LogRecord, getLevelName
 from typing import Generic, TypeVar
 
@@ -138,6 +138,12 @@ class Memory(dict[K, str], Generic[K]):
 def field_names(record: LogRecord) -> list[str]:
     """What a user added to *record* (``extra=``, a filter), in the order in which it was added."""
     return [name for name in record.__dict__ if name not in RESERVED]
+
+
+def details_of(record: LogRecord) -> Mapping[str, object]:
+    """What else *record* knows, for machines: its message says it to people already."""
+    details = getattr(record, "plait_details", None)
+    return details if isinstance(details, dict) else {}
 
 
 def level_name(level: int) -> str:

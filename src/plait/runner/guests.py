@@ -4,9 +4,10 @@ Guests: frameworks whose applications plaitd runs, found by entry points and loa
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.machinery import ModuleSpec
@@ -17,6 +18,7 @@ from plait.errors import ConfigurationError, PlaitError, UsageError
 from plait.values import replace
 
 if TYPE_CHECKING:
+    from plait.runner.log_settings import LogSettings
     from plait.runner.settings import Settings
     from plait.tree.application import Application
     from plait.tree.hosting import Hosting
@@ -117,11 +119,24 @@ def adopt(found: Any, where: str, settings: Settings | None) -> Application | No
     return application
 
 
+def make_handler(made: Any, who: str, path_of: Callable[[], str]) -> logging.Handler | None:
+    """Return a handler for *made* if it is a log observer of another framework, or None."""
+    if "twisted" not in sys.modules or not callable(made):
+        return None
+    handler: logging.Handler | None = find_guest("twisted", who).make_handler(made, path_of)
+    return handler
+
+
 def settle(settings: Settings, hosting: Hosting) -> Settings:
     """Return *settings* with what an application asks for and insists on."""
     said = {name for name, _ in settings.origins}
     asked = {name: value for name, value in hosting.asks if name not in said}
     return replace(settings, **asked | dict(hosting.insists))
+
+
+def settle_log(settings: LogSettings, hosting: Hosting) -> LogSettings:
+    """Return *settings* without a file where the application has a log of its own; ``--logger`` comes before it."""
+    return settings if hosting.make_handler is None or settings.logger else replace(settings, file="-")
 
 
 class ReactorLoader:

@@ -139,7 +139,7 @@ class House:
             sockets=self._prepared.sockets,
             starter=self._prepared,
             stop_timeout=stop_timeout,
-            reopen=None if self._logs.is_stream else self._logs.reopen_soon,
+            reopen=self._logs.reopen_soon if self._logs.can_reopen else None,
             flush=self._logs.flush,
             leave=self.close,
             around=around,

@@ -19,7 +19,7 @@ import socket
 from logging import CRITICAL, DEBUG, ERROR, INFO, WARNING, LogRecord
 
 from plait.runner.datagrams import SocketTaker
-from plait.runner.formats import exception_of, field_names, level_name, message_of, text_of
+from plait.runner.formats import details_of, exception_of, field_names, level_name, message_of, text_of
 
 ADDRESS = "/run/systemd/journal/socket"
 _LONGEST_NAME = 64
@@ -55,6 +55,7 @@ class JournalEntries:
         ]
         taken = set(_OURS)
         fields += [(_field_name(name, taken), record.__dict__[name]) for name in field_names(record)]
+        fields += [(_field_name(name, taken), value) for name, value in details_of(record).items()]
         return b"".join(_encode(name, value) for name, value in fields)
 
 

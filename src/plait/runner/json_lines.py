@@ -20,6 +20,7 @@ from logging import LogRecord
 from plait.runner.formats import (
     LAST,
     Memory,
+    details_of,
     exception_of,
     field_names,
     level_name,
@@ -48,7 +49,7 @@ class JSONLines:
         self._names = Memory(_name)
 
     def __call__(self, record: LogRecord, path: str) -> bytes:
-        if record.exc_info or record.exc_text or record.stack_info:
+        if record.exc_info or record.exc_text or record.stack_info or type(record) is not LogRecord:
             return self._careful(record, path)
         try:
             created = record.created
@@ -72,7 +73,7 @@ class JSONLines:
                     value = encode(value)
                 fields = f"{names[name]}{value}{fields}"
             head = self._heads[record.levelno, record.name, path]
-            message = record.msg if type(record) is LogRecord and not record.args else record.getMessage()
+            message = record.getMessage() if record.args else record.msg
             micro = "%06d" % (part * 1e6)  # noqa: UP031 - half the time of :06d and int()
             line = f"{stamp[1]}{micro}{head}{quote(message)}{fields}"
             return line.encode() if line.isascii() else _safe(line)
@@ -91,6 +92,8 @@ class JSONLines:
         taken = set(_FIXED)
         for name in field_names(record):
             parts.append(f",{quote(_free(text_of(name), taken))}:{encode(record.__dict__[name])}")
+        for name, value in details_of(record).items():
+            parts.append(f",{quote(_free(text_of(name), taken))}:{encode(value)}")
         if exception := exception_of(record):
             parts.append(f',"exception":{quote(exception)}')
         if record.stack_info:

@@ -91,6 +91,13 @@ class Logs:
         self._set_level(root, min(levels.everything, *levels.paths.values()) if levels.paths else levels.everything)
         use_quick_loggers()
 
+    @property
+    def can_reopen(self) -> bool:
+        """Whether there is a file of ours, or a place that knows how, to be opened again."""
+        if isinstance(self.handler, LineHandler):
+            return not self.is_stream
+        return hasattr(self.handler, "reopen")
+
     def reopen(self) -> str | None:
         """
         Open the same path again, as after ``mv plaitd.log plaitd.log.1``; no record is lost, and none is torn.

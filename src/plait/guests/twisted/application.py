@@ -5,7 +5,7 @@ A Twisted application as one of plait's, and what it wants of the process.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twisted.application.service import IProcess, IService
@@ -32,7 +32,7 @@ class TwistedApplication(Application):
 
     def hosting(self) -> Hosting:
         """Return what it wants of the process."""
-        return self.asked
+        return replace(self.asked, make_handler=logs.handler_maker(self.source))
 
 
 def host(source: Any, name: str) -> TwistedApplication:
@@ -48,6 +48,7 @@ def host(source: Any, name: str) -> TwistedApplication:
             asks=_process_of(source),
             start_privileged=lambda: start_privileged(service),
             begin=logs.begin,
+            finish=logs.finish,
         ),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.application.service import IService
 
 from plait import Application, ConfigurationError
-from plait.guests.twisted import reactor
+from plait.guests.twisted import logs, reactor
 from plait.guests.twisted.application import host
 from plait.guests.twisted.files import run_file
 
@@ -77,7 +77,7 @@ class Guest:
 
     def make_handler(self, made: Any, path_of: Callable[[], str]) -> logging.Handler | None:
         """Return a handler for the log observer *made*, or None if it is none."""
-        return None
+        return logs.make_handler(made, path_of)
 
 
 guest = Guest()

@@ -1,17 +1,22 @@
 """
-Twisted's log events on the one bus, that of ``logging``
+Twisted's log events on the one bus, that of ``logging``; or all that is logged, to an observer of the application's own
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import globalLogBeginner
 
+from plait.guests.twisted import failures
+from plait.guests.twisted.observers import ObserverHandler, Sink, find_component, is_bus
 from plait.guests.twisted.records import Event, is_herald, level_of, make_record
 
+_observer: Callable[[Event], None] | None = None
 _has_begun = False
 
 
@@ -27,25 +32,51 @@ def observe(event: Event) -> None:
             logger.handle(record)
 
 
+def make_handler(observer: Any, path_of: Callable[[], str]) -> logging.Handler:
+    """Let *observer* be what logs, from `begin` on, and return the handler that gives it the records of ``logging``."""
+    global _observer
+    _observer = sink = Sink(observer)
+    return ObserverHandler(sink, path_of)
+
+
+def handler_maker(source: Any) -> Callable[[Callable[[], str]], logging.Handler] | None:
+    """Return what makes a handler for the log observer that the application *source* has as a component, or None."""
+    global _observer
+    found = find_component(source)
+    if found is None:
+        return None
+    if is_bus(found):
+        _observer = Sink(found)
+        return None
+    return lambda path_of: make_handler(found, path_of)
+
+
 def begin() -> None:
-    """Send Twisted's events to ``logging`` from now on, those first that were emitted before; once in a process."""
+    """Send Twisted's events where they belong, those first that were emitted before; once in a process."""
     global _has_begun
     if _has_begun:
         return
     _has_begun = True
-    _begin_with(observe)
+    # Warnings stay with who has them: plaitd makes records of them, and Twisted would say them a second time.
+    show = warnings.showwarning
+    beginner: Any = globalLogBeginner  # its types ask for a class where a function does
+    try:
+        beginner.beginLoggingTo([_observer or observe], redirectStandardIO=False)
+    finally:
+        warnings.showwarning = show
+    failures.begin()
 
 
 def begin_unless_begun() -> None:
-    """As `begin`, unless the program has said itself where Twisted's events go."""
+    """As `begin`, but for a program that has said itself where Twisted's events go: they go nowhere else."""
+    global _has_begun
     if getattr(globalLogBeginner, "_temporaryObserver", None) is not None:
         begin()
+    elif not _has_begun:
+        _has_begun = True
+        failures.begin()
 
 
-def _begin_with(*observers: Any) -> None:
-    # Warnings stay with who has them: plaitd makes records of them, and Twisted would say them a second time.
-    show = warnings.showwarning
-    try:
-        globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False)
-    finally:
-        warnings.showwarning = show
+def finish() -> None:
+    """Have what failed without being handled logged while there still is a log: it lies among the garbage."""
+    gc.collect()

@@ -75,6 +75,8 @@ class EventRecord(logging.LogRecord):
 def level_of(event: Event) -> int:
     """Return the level of *event* as ``logging`` counts it."""
     level = LEVELS.get(event.get("log_level"))
+    if level == logging.CRITICAL and is_order(failure_of(event)):
+        return logging.INFO
     if level is None:
         return logging.CRITICAL if "log_failure" in event else logging.INFO
     return level
@@ -86,6 +88,11 @@ def failure_of(event: Event) -> Failure | None:
     if found is None and event.get("isError") and not event.get("message"):
         found = event.get("failure")
     return found if isinstance(found, Failure) else None
+
+
+def is_order(failure: Failure | None) -> bool:
+    """Say whether what failed is no error, but means that all is to stop: ``sys.exit()``, CTRL-C."""
+    return failure is not None and isinstance(failure.value, SystemExit | KeyboardInterrupt)
 
 
 def is_herald(event: Event) -> bool:
@@ -106,8 +113,12 @@ def text_of(event: Event, failure: Failure | None) -> str:
         text = formatEvent(event)
     finally:
         _busy.depth = depth
-    if failure is not None and not text:
-        return _HERALDED if event.get("log_namespace") == "twisted.internet.defer" else "Unhandled Error"
+    if failure is not None:
+        if event.get("log_namespace") == "twisted.internet.defer" and "debugInfo" in event:
+            text = f"{_HERALDED} {text}".rstrip()
+        text = text or "Unhandled Error"
+        if is_order(failure):
+            text = f"{text}: {failure.value!r}"
     return text
 
 
@@ -124,7 +135,7 @@ def make_record(event: Event, name: str, level: int) -> logging.LogRecord | None
         record.relativeCreated += (when - record.created) * 1000
         record.created = when
         record.msecs = when % 1 * 1000
-    if failure is not None:
+    if failure is not None and not is_order(failure):
         _attach(record, failure)
     system = event.get("log_system")
     if system is not None and system != "-":
