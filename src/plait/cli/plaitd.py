@@ -75,9 +75,11 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
         application = load(settings, process_settings, log_settings)
     hosting = application.hosting()
     if hosting is not None:
+        from plait.runner.early_loop import or_early
         from plait.runner.guests import settle, settle_log
 
         settings = settle(settings, hosting)
+        make_loop = or_early(make_loop, settings.reactor)
         log_settings = settle_log(settings.log(is_daemon=daemonize), hosting)
         process_settings = settings.process(daemonize=daemonize)
         preload(process_settings)
