@@ -295,7 +295,9 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, PlaitError):
         return sentence(error), error.exit_code
     if isinstance(error, SystemExit):
-        return f"sys.exit({error.code!r})", error.code if isinstance(error.code, int) else 1
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        given = "" if error.code is None else repr(error.code)
+        return f"sys.exit({given})", code or 70  # whatever it meant, who waits for a daemon has none
     try:
         import traceback
 

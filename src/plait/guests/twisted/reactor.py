@@ -28,6 +28,7 @@ from twisted.logger import Logger
 from twisted.python.log import callWithLogger
 
 from plait import ConfigurationError, Context
+from plait.guests.twisted import inherited
 from plait.guests.twisted.children import Children
 from plait.guests.twisted.early import EarlyLoop
 
@@ -396,6 +397,7 @@ def install() -> GuestReactor:
     if installed is None:
         installed = GuestReactor()
         installReactor(installed)
+        inherited.take()
     if not isinstance(installed, GuestReactor):
         raise ConfigurationError(
             f"Twisted's reactor is {type(installed).__name__} already: import plait.guests.twisted before anything "
