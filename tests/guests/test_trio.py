@@ -43,7 +43,7 @@ from plait import (
 from plait.guests.trio import TrioService, need
 from plait.runner.stacks import describe_tasks
 from plait.runner.telling import people_trace
-from plait.testing import Trace, VirtualClockLoop, reached, run
+from plait.testing import Stuck, Trace, VirtualClockLoop, reached, run
 from plait.tree.stack import where
 
 # Trio keeps threads that have nothing to do for ten seconds.  One that is left behind is to be seen sooner.
@@ -456,6 +456,25 @@ def test_the_end_of_the_loop_ends_what_was_left_behind() -> None:
     asyncio.run(main())
     asyncio.run(main())
     assert told == ["left behind", "closed"] * 2
+
+
+def test_a_thread_that_hangs_beyond_the_loop_keeps_nobody_from_trio() -> None:
+    """What cannot be ended even then is left as it is: the loop closes, and trio runs again in the next."""
+    program = (
+        "import asyncio, threading, trio\n"
+        "from plait import Application, Tree\n"
+        "from plait.guests.trio import TrioService\n"
+        "async def blocks(): await trio.to_thread.run_sync(threading.Event().wait)\n"
+        "async def main():\n"
+        "    tree = Tree(Application('shop', [TrioService(blocks, stop_timeout=0.05)]))\n"
+        "    await tree.open()\n"
+        "    try: await tree.close()\n"
+        "    except BaseExceptionGroup as error: print(len(error.exceptions), flush=True)\n"
+        "asyncio.run(main())\n"
+        "asyncio.run(main())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stdout) == (0, "1\n1\n"), ended
 
 
 def test_a_start_that_is_cancelled_leaves_nothing() -> None:
@@ -905,6 +924,17 @@ def test_on_the_virtual_clock_trio_has_the_same_time() -> None:
         ("trio", 259200.0),
         ("trio", 259210.0),
     ]
+
+
+def test_what_waits_for_ever_is_told_on_the_virtual_clock() -> None:
+    """Where nothing of asyncio nor of trio will ever happen, the test ends with `Stuck`."""
+
+    async def main() -> None:
+        async with running(Application("shop", [TrioService(forever)])):
+            await asyncio.Event().wait()
+
+    with pytest.raises(Stuck):
+        run(main(), patience=0.2)
 
 
 def test_trio_s_tasks_are_among_the_stacks() -> None:
