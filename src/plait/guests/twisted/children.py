@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
+import signal
+from collections.abc import Callable, Collection
 from typing import Any
 
-from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.process import reapProcessHandlers
+from twisted.internet import process as processes
 from twisted.logger import Logger
 
 #: How long a child may take to end after TERM, in seconds, before it is killed: as long as Twisted's ProcessMonitor
@@ -17,86 +19,122 @@ from twisted.logger import Logger
 GRACE = 5.0
 #: How long the system may take to end what was killed, in seconds.
 LAST_MOMENT = 1.0
+#: What tells a process to end, by name and by number, as Twisted takes a signal.
+ENDING = {word for name in ("HUP", "INT", "KILL", "QUIT", "TERM") for word in (name, signal.Signals[f"SIG{name}"])}
 
 _log = Logger(namespace="twisted.internet.process")
 
 
 class Children:
-    """Watches the children of a reactor by descriptors of their own (pidfd), on *loop* or its stand-in."""
+    """
+    Watches all children that Twisted knows of by descriptors of their own (pidfd), those too that were not spawned by
+    the reactor's method, as inetd does it.
 
-    def __init__(self) -> None:
-        self._watched: dict[int, int] = {}  # from the descriptor to the pid
-        self._ended: asyncio.Event | None = None
+    *loop_of* returns the loop that the reactor works on, or its stand-in.
+    """
 
-    def watch(self, process: Any, loop: Any) -> None:
-        """Reap *process*, of the class that Twisted has for it, when it ends."""
-        pid = process.pid
-        if pid is None:
-            return  # it could not be started, or has ended already
-        try:
-            fd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            loop.call_soon_threadsafe(process.reapProcess)
-            return
-        self._watched[fd] = pid
-        loop.add_reader(fd, self._reap, fd, process, loop)
+    def __init__(self, loop_of: Callable[[], Any]) -> None:
+        self._loop_of = loop_of
+        self._watched: dict[int, tuple[int, Any]] = {}  # from the descriptor to the pid, and what Twisted has for it
+        self._told: set[int] = set()
+        self._ended: list[Any] | None = None  # those that have ended since the stop began
+        self._waiting: asyncio.Future[None] | None = None
 
-    def _reap(self, fd: int, process: Any, loop: Any) -> None:
-        self._forget(fd, loop)
+    def install(self) -> None:
+        """Hear of every child that begins, and of every signal that one is sent."""
+        register, send = processes.registerReapProcessHandler, processes._BaseProcess.signalProcess
+
+        def begin(pid: int, process: Any) -> None:
+            register(pid, process)
+            if pid in processes.reapProcessHandlers:  # else it has ended already
+                fd = os.pidfd_open(pid)
+                self._watched[fd] = pid, process
+                self._loop_of().add_reader(fd, self._reap, fd)
+
+        def tell(process: Any, number: Any) -> None:
+            send(process, number)
+            if process.pid in processes.reapProcessHandlers and number in ENDING:
+                self._told.add(process.pid)
+
+        processes.registerReapProcessHandler = begin
+        processes._BaseProcess.signalProcess = tell  # type: ignore[method-assign]
+
+    def _reap(self, fd: int) -> None:
+        pid, process = self._watched[fd]
+        self._forget(fd)
+        self._told.discard(pid)
+        if self._ended is not None:
+            self._ended.append(process)
         if process.pid is not None:  # else somebody has reaped it already
             process.reapProcess()
-        if self._ended is not None:
-            self._ended.set()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
-    def _forget(self, fd: int, loop: Any) -> None:
-        if self._watched.pop(fd, None) is not None:
-            loop.remove_reader(fd)
-            os.close(fd)
+    def _forget(self, fd: int) -> None:
+        del self._watched[fd]
+        self._loop_of().remove_reader(fd)
+        os.close(fd)
 
-    def leave(self, loop: Any) -> None:
-        """Watch nobody any more: *loop* is about to be closed."""
-        for fd in tuple(self._watched):
-            self._forget(fd, loop)
+    def leave(self) -> None:
+        """Watch nobody any more: the loop is about to be closed."""
+        self._ended = None
+        for fd, (pid, _) in tuple(self._watched.items()):
+            self._forget(fd)
+            processes.reapProcessHandlers.pop(pid, None)
+
+    # The end ----------------------------------------------------------------------------------------------------
+
+    def begin_stop(self) -> None:
+        """Forget who was told to end: whoever is told from now on is told because all stops."""
+        self._told.clear()
+        self._ended = []
+
+    async def ending(self) -> None:
+        """Wait for the end of those that were told by whoever started them, and for what they have to say."""
+        await self._gone(self._told)
+        while any(_has_news(process) for process in self._ended or ()):
+            await asyncio.sleep(0)
 
     async def end(self) -> None:
-        """End those that are still there when everything else has stopped: by TERM, then by KILL."""
-        left = self._left()
-        if not left:
-            return
+        """
+        End those that are still there when everything else has stopped: by TERM, then by KILL.
+
+        Who was told to end is not told again: to many programs a second signal means something else.
+        """
+        for pid in processes.reapProcessHandlers.keys() - self._told:
+            _log.warn("the child process {pid} outlived what started it: ended by SIGTERM", pid=pid)
+            os.kill(pid, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(GRACE):
+                await self._gone(processes.reapProcessHandlers)
+        except TimeoutError:
+            self.kill(f"did not end in {GRACE:g} s")
+            try:
+                async with asyncio.timeout(LAST_MOMENT):
+                    await self._gone(processes.reapProcessHandlers)
+            except TimeoutError:
+                pass  # the system is not done with it
+
+    def kill(self, reason: str) -> None:
+        """Kill those that are left."""
+        for pid in processes.reapProcessHandlers:
+            _log.warn("the child process {pid} {reason}: killed", pid=pid, reason=reason)
+            os.kill(pid, signal.SIGKILL)
+
+    async def _gone(self, pids: Collection[int]) -> None:
+        """Wait until there is none in *pids*, which becomes smaller with each end."""
 
         def __plait_where__() -> str:  # noqa: N807
-            return "the end of " + ", ".join(f"the child process {pid}" for pid in self._left())
+            return "the end of " + ", ".join(f"the child process {pid}" for pid in pids)
 
-        for pid, process in left.items():
-            _log.warn("the child process {pid} outlived what started it: ended by SIGTERM", pid=pid)
-            _send(process, "TERM")
-        if not await self._wait(GRACE):
-            for pid, process in self._left().items():
-                _log.warn("the child process {pid} did not end in {grace:g} s: killed", pid=pid, grace=GRACE)
-                _send(process, "KILL")
-            await self._wait(LAST_MOMENT)
-
-    def _left(self) -> dict[int, Any]:
-        watched = set(self._watched.values())
-        return {pid: process for pid, process in reapProcessHandlers.items() if pid in watched}
-
-    async def _wait(self, seconds: float) -> bool:
-        """Wait until all have ended; say whether they have."""
-        self._ended = asyncio.Event()
-        try:
-            async with asyncio.timeout(seconds):
-                while self._left():
-                    await self._ended.wait()
-                    self._ended.clear()
-        except TimeoutError:
-            return False
-        finally:
-            self._ended = None
-        return True
+        while pids:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
 
 
-def _send(process: Any, signal: str) -> None:
-    try:
-        process.signalProcess(signal)
-    except ProcessExitedAlready:
-        pass
+def _has_news(process: Any) -> bool:
+    """Say whether there is something to read of *process*, its end included."""
+    poll = select.poll()
+    for pipe in getattr(process, "pipes", {}).values():
+        poll.register(pipe.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

@@ -83,7 +83,7 @@ class GuestReactor(AsyncioSelectorReactor):
         self._held: Deferred[None] | None = None
         self._finished: asyncio.Future[None] | None = None
         self._awaited: dict[Deferred[Any], str] = {}  # what the triggers before a shutdown wait for, and whose it is
-        self._children = Children()
+        self._children = Children(lambda: self._asyncioEventloop)
         self._pools: list[tuple[threading.Thread, Any]] = []
 
     # The loop ---------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ class GuestReactor(AsyncioSelectorReactor):
             loop.remove_reader(fd)
         for fd in self._writers.values():
             loop.remove_writer(fd)
-        self._children.leave(loop)
+        self._children.leave()
         self._asyncioEventloop = self._early
 
     # Start and stop ---------------------------------------------------------------------------------------------
@@ -178,6 +178,7 @@ class GuestReactor(AsyncioSelectorReactor):
         """Call the triggers that come before a shutdown, unless that was done; `finish_shutdown` calls the others."""
         if self._finished is None and self._started:
             self._stopped = True
+            self._children.begin_stop()
             self._finished = asyncio.get_running_loop().create_future()
             self.fireSystemEvent("shutdown")
 
@@ -186,14 +187,18 @@ class GuestReactor(AsyncioSelectorReactor):
         self.begin_shutdown()
         try:
             if self._finished is not None and self._held is not None:
-                self._held.callback(None)
+                try:
+                    await self._children.ending()
+                finally:
+                    self._held.callback(None)  # with the next phase their pipes are closed
                 await self._triggered(self._finished)
+                await self._children.end()
                 for thread, pool in self._pools:
                     await _joined(thread, pool)
                 self._pools.clear()
-                await self._children.end()
         finally:
             self._finished = self._held = None
+            self._children.kill("was still there when there was no more time")
             self.detach()
 
     async def _triggered(self, finished: asyncio.Future[None]) -> None:
@@ -321,13 +326,7 @@ class GuestReactor(AsyncioSelectorReactor):
             if not self._asyncioEventloop.is_closed():
                 raise
 
-    # Children and threads ---------------------------------------------------------------------------------------
-
-    def spawnProcess(self, *args: Any, **kw: Any) -> Any:  # noqa: N802
-        """Spawn a process; its end is noticed without a signal, and comes with that of the reactor at the latest."""
-        process = super().spawnProcess(*args, **kw)
-        self._children.watch(process, self._asyncioEventloop)
-        return process
+    # Threads ----------------------------------------------------------------------------------------------------
 
     def _initThreadPool(self) -> None:  # noqa: N802
         super()._initThreadPool()
@@ -397,6 +396,7 @@ def install() -> GuestReactor:
     if installed is None:
         installed = GuestReactor()
         installReactor(installed)
+        installed._children.install()
         inherited.take()
     if not isinstance(installed, GuestReactor):
         raise ConfigurationError(

@@ -1,0 +1,132 @@
+"""The child processes of Twisted services: each end is noticed, and nothing outlives the application."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.guests.tac import start, write
+from tests.system.daemon import Foreground, Place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A folder to start plaitd in, where nothing may be left."""
+    with Place(tmp_path) as place:
+        yield place
+        place.assert_nothing_left()
+
+
+#: A service with a child: a shell that runs a script.  It tells what the child writes, and that it has ended.
+KEEPER = """
+from twisted.internet import process
+
+class Ear(protocol.ProcessProtocol):
+    def outReceived(self, data):
+        tell(data.decode().strip())
+
+    def processEnded(self, reason):
+        tell("ended")
+
+class Keeper(service.Service):
+    name = "keeper"
+    script = "echo runs; exec sleep 1000"
+
+    def startService(self):
+        super().startService()
+        self.child = reactor.spawnProcess(Ear(), "/bin/sh", ["sh", "-c", self.script], os.environ)
+"""
+
+
+def started(place: Place, source: str, *options: str) -> Foreground:
+    """Start an application with a keeper, and wait until its child runs."""
+    write(place, KEEPER + source)
+    running = start(place, False, *options)
+    assert isinstance(running, Foreground)
+    assert place.heard() == "runs"
+    return running
+
+
+def test_a_child_that_its_service_leaves_is_told_to_end(place: Place) -> None:
+    """The log says which one it was, and what comes of its end is done."""
+    running = started(place, "add(first, Keeper())")
+    ended = running.stop()
+
+    assert ended.code == 0
+    assert place.heard() == "ended"
+    assert re.search(
+        r"\[shop#warn\w*\] the child process \d+ outlived what started it: ended by SIGTERM$",
+        ended.output,
+        re.MULTILINE,
+    )
+
+
+def test_a_child_that_its_service_ends_is_told_once_and_may_take_its_time(place: Place) -> None:
+    """A second signal means something else to many programs."""
+    running = started(
+        place,
+        """
+class Ending(Keeper):
+    script = "trap 'count=x$count; echo told $count' TERM; echo runs; sleep 0.3 & wait; sleep 0.6; exit"
+
+    def stopService(self):
+        self.child.signalProcess("TERM")
+        return super().stopService()
+
+add(Ending())
+""",
+    )
+    ended = running.stop()
+
+    assert (ended.code, place.heard(), place.heard()) == (0, "told x", "ended")
+    assert "#warn" not in ended.output
+
+
+def test_a_child_that_does_not_listen_costs_the_deadline_and_is_killed(place: Place) -> None:
+    """The log names it: while it is waited for, and when it is killed."""
+    running = started(
+        place,
+        """
+class Deaf(Keeper):
+    script = "trap '' TERM; echo runs; exec sleep 1000"
+
+    def stopService(self):
+        self.child.signalProcess("TERM")
+        return super().stopService()
+
+add(Deaf())
+""",
+        "--stop-timeout=1",
+    )
+    ended = running.stop()
+
+    assert ended.seconds < 5
+    assert re.search(
+        r"#warn\w*\] the child process \d+ was still there when there was no more time: killed$",
+        ended.output,
+        re.MULTILINE,
+    ), ended.output
+
+
+def test_a_child_that_was_not_spawned_by_the_reactor_is_no_zombie(place: Place) -> None:
+    """As inetd makes its programs; and one that began before there was a loop is watched too."""
+    write(
+        place,
+        KEEPER
+        + """
+class Early(service.Service):
+    name = "early"
+
+    def privilegedStartService(self):
+        process.Process(reactor, "/bin/sh", ["sh", "-c", "sleep 0.3; exit 3"], {}, None, Ear(), childFDs={})
+
+add(first, Early())
+""",
+    )
+    running = start(place, False)
+
+    assert place.heard() == "ended"
+    assert running.stop().code == 0
