@@ -32,6 +32,7 @@ ROWS = [
     "accept",
     "guest_startup",
     "guest_echo",
+    "guest_log",
 ]
 PEERS = [
     "twisted",

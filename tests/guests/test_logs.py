@@ -411,6 +411,22 @@ def test_what_the_factory_makes_comes_before_the_component(place: Place, name: s
     place.assert_nothing_left()
 
 
+def test_a_record_says_where_it_was_logged(place: Place) -> None:
+    source = """
+import logging
+def handler():
+    made = logging.FileHandler("factory.log")
+    made.setFormatter(logging.Formatter("%(message)s at %(filename)s:%(lineno)d in %(funcName)s"))
+    return made
+"""
+    place.write(source, "factories.py")
+    place.allow("factory.log", "__pycache__")
+    run(place, working("shop.info('new')", "log.msg('legacy')"), "--logger=factories.handler")
+    text = (place.folder / "factory.log").read_text()
+    for name, call in (("new", "shop.info('new')"), ("legacy", "log.msg('legacy')")):
+        assert f"{name} at {place.line_of(call, 'shop.tac')} in work\n" in text
+
+
 def test_a_factory_that_makes_no_log_is_refused(place: Place) -> None:
     place.write(FACTORIES, "factories.py")
     place.write(TAC, "shop.tac")

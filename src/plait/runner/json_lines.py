@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from itertools import islice
 from json.encoder import encode_basestring
 from logging import LogRecord
@@ -49,7 +50,7 @@ class JSONLines:
         self._names = Memory(_name)
 
     def __call__(self, record: LogRecord, path: str) -> bytes:
-        if record.exc_info or record.exc_text or record.stack_info or type(record) is not LogRecord:
+        if record.exc_info or record.exc_text or record.stack_info:
             return self._careful(record, path)
         try:
             created = record.created
@@ -72,13 +73,26 @@ class JSONLines:
                 elif kind is not int or not -_BIG < value < _BIG:
                     value = encode(value)
                 fields = f"{names[name]}{value}{fields}"
+            if type(record) is LogRecord and not record.args:
+                message = record.msg
+            else:
+                message = record.getMessage()
+                if details := details_of(record):
+                    fields = self._with(details, values, fields)
             head = self._heads[record.levelno, record.name, path]
-            message = record.getMessage() if record.args else record.msg
             micro = "%06d" % (part * 1e6)  # noqa: UP031 - half the time of :06d and int()
             line = f"{stamp[1]}{micro}{head}{quote(message)}{fields}"
             return line.encode() if line.isascii() else _safe(line)
         except Exception:
             return self._careful(record, path)
+
+    def _with(self, details: Mapping[str, object], taken: Mapping[str, object], fields: str) -> str:
+        more = []
+        for name, value in details.items():
+            if name in taken:
+                raise ValueError("to be looked at with care")
+            more.append(f"{self._names[name]}{quote(value) if type(value) is str else encode(value)}")
+        return f"{fields[:-2]}{''.join(more)}{fields[-2:]}"
 
     def _careful(self, record: LogRecord, path: str) -> bytes:
         try:
