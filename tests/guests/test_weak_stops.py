@@ -194,3 +194,29 @@ reactor.callWhenRunning(reactor.callInThread, work)
         rf"\[shop#warning\] still stopping .* at .*{place.line_of('# here', 'shop.tac')} in work", ended.output
     )
     assert ended.last_line.endswith("ended: received SIGTERM: exit status 0")
+
+
+@FORMS
+def test_the_children_of_a_monitor_end_with_it(place: Place, daemonize: bool) -> None:
+    """Also one that ignores TERM: it is killed when its time is over, and nothing is left."""
+    write(
+        place,
+        """
+from twisted.runner.procmon import ProcessMonitor
+monitor = ProcessMonitor()
+monitor.killTime = 0.5
+monitor.addProcess("deaf", [sys.executable, "-S", "-c", '''
+import os, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(os.environ["TOLD"], "w").write("deaf" + chr(10))
+signal.pause()
+'''], env=os.environ)
+monitor.addProcess("good", ["sleep", "60"], env=os.environ)
+add(monitor, first)
+""",
+    )
+    running = start(place, daemonize)
+    assert place.heard() == "deaf"
+    ended = running.stop()
+    assert ended.code == 0
+    assert place.left() == []

@@ -111,9 +111,12 @@ class Supervisor:
             failing.add_done_callback(self._fails)
         while not self._finished:
             self._waiter = self.tree.loop.create_future()
+            is_asked = False
             try:
                 await self._waiter
             except asyncio.CancelledError:
+                is_asked = True
+            if is_asked:  # out there: what fails in the course of it has nothing to do with the cancellation
                 self.post(self._stop_all)
         self.alarm.stop()
         self.leaving.clear()

@@ -335,8 +335,10 @@ class GuestReactor(AsyncioSelectorReactor):
 
         def call_carried(on_result: Any, function: Callable[..., Any], *args: Any, **kw: Any) -> None:
             context = contextvars.copy_context()
-            told = None if on_result is None else functools.partial(context.copy().run, on_result)
-            call(told, context.run, function, *args, **kw)
+            if on_result is None:
+                call(None, _carry("Unhandled Error", function), *args, **kw)
+            else:
+                call(functools.partial(context.copy().run, on_result), context.run, function, *args, **kw)
 
         pool.callInThreadWithCallback = call_carried
 
