@@ -372,7 +372,7 @@ OPTIONS = {
     "-n --nodaemon": "",
     "-y --python": "",
     "-f --file": "",
-    "-s --source": "refused",
+    "-s --source": "",
     "-o --no_save": "",
     "-e --encrypted": "refused",
     "-l --logfile": "",

@@ -125,12 +125,16 @@ def test_the_line_of_text_in_the_reference_is_what_is_written() -> None:
     assert Text()(record, "shop/web").decode().partition(" ")[2].rstrip("\n") == shown
 
 
+#: What a run knows beside its settings.
+OF_THE_RUN = ("called", "arguments", "assignments", "origins")
+
+
 def test_every_setting_is_a_word_of_the_command_line() -> None:
     """No option of plaitd is missing from its page, whose table is made of them."""
     from plait.runner.settings import Settings
 
     assert "{settings-table} plaitd" in read("plaitd")
-    assert all(item.metadata for item in fields(Settings) if item.name not in ("arguments", "assignments", "origins"))
+    assert all(item.metadata for item in fields(Settings) if item.name not in OF_THE_RUN)
 
 
 @pytest.mark.parametrize("name", ["portforward", "procmon"])

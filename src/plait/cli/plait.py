@@ -87,13 +87,14 @@ def run(arguments: Sequence[str]) -> int:
 
     settings = parse("plait run", arguments, usage=RUN, description=RUN_DOES)
     with Signals() as signals:
-        code = plaitd.run(replace(settings, pidfile=""), signals, daemonize=False, for_people=True)
+        code = plaitd.run(replace(settings, pidfile="", nodaemon=True), signals, daemonize=False, for_people=True)
         return leave(code, signals.ends_by)
 
 
 def check(arguments: Sequence[str]) -> int:
     """Load an application and say what would keep it from starting."""
     from plait.runner.check import inspect, inspect_settings, will_daemonize
+    from plait.runner.guests import settle
     from plait.runner.loader import load
 
     sys.dont_write_bytecode = True  # what the application imports is only looked at
@@ -103,6 +104,9 @@ def check(arguments: Sequence[str]) -> int:
     except PlaitError as error:
         problems = [*inspect_settings(settings, os.environ), error]
     else:
+        hosting = application.hosting()
+        if hosting is not None:
+            settings = settle(settings, hosting)
         problems = inspect(settings, application, os.environ)
         print_out(
             "".join(f"{line}\n" for line in describe(settings, application, will_daemonize(settings, os.environ)))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plait.runner.signals import Signals
     from plait.tree.application import Application
 
-USAGE = "plaitd [options] (-y FILE | -f FILE | APPLICATION)"
+USAGE = "plaitd [options] (-y FILE | -f FILE | -s FILE | APPLICATION)"
 DESCRIPTION = "Run an application as a daemon: returns when it is ready, or says why it is not."
 
 
@@ -44,8 +44,9 @@ def _main(arguments: Sequence[str]) -> int:
         from plait.errors import PlaitError, sentence
         from plait.runner.command_line import parse
 
+        as_twistd = os.path.basename(sys.argv[0]) == "twistd"
         try:
-            settings = parse("plaitd", arguments, usage=USAGE, description=DESCRIPTION)
+            settings = parse("plaitd", arguments, usage=USAGE, description=DESCRIPTION, as_twistd=as_twistd)
             from plait.process.prepare import should_daemonize
 
             daemonize = should_daemonize(settings.asked_to_daemonize(), os.environ, os.getpid())
@@ -65,6 +66,7 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
     from plait.process.prepare import prepare
     from plait.runner.house import connects_of, find_observers, open_house, open_log
     from plait.runner.reactors import loop_factory
+    from plait.values import replace
 
     log_settings = settings.log(is_daemon=daemonize)
     process_settings = settings.process(daemonize=daemonize)
@@ -79,6 +81,10 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
         from plait.runner.guests import settle, settle_log
 
         settings = settle(settings, hosting)
+        if for_people:
+            settings = replace(settings, pidfile="")
+        elif "nodaemon" in dict(hosting.insists):
+            daemonize = bool(settings.asked_to_daemonize())
         make_loop = or_early(make_loop, settings.reactor)
         log_settings = settle_log(settings.log(is_daemon=daemonize), hosting)
         process_settings = settings.process(daemonize=daemonize)

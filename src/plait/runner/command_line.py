@@ -22,12 +22,6 @@ EXTRAS = (
     *HELP,
     *VERSION,
     Option(
-        "source",
-        flags=("-s", "--source"),
-        metavar="FILE",
-        dropped="a pickled application is not run: write it as Python (-y FILE) or as data (-f FILE.toml)",
-    ),
-    Option(
         "encrypted",
         flags=("-e", "--encrypted"),
         dropped="there are no encrypted applications any more: keep secrets in systemd's credentials, and leave it out",
@@ -76,23 +70,38 @@ def version(program: str) -> str:
     return f"{program.partition(' ')[0]} {__version__} (Python {sys.version.partition(' ')[0]})"
 
 
-def parse(program: str, arguments: Sequence[str], *, usage: str = "", description: str = "") -> Settings:
+def parse(
+    program: str, arguments: Sequence[str], *, usage: str = "", description: str = "", as_twistd: bool = False
+) -> Settings:
     """
     Return the settings that *arguments*, the environment and ``plait.toml`` give, in this order of precedence.
 
     Raises `UsageError` for the command line and `ConfigurationError` for the others; ``--help``, ``--version`` and
-    ``--help-reactors`` end it here.
+    ``--help-reactors`` end it here.  With *as_twistd* they are read as twistd would.
     """
     options = options_of(program)
+    if as_twistd and not arguments:
+        arguments = ["--help"]
     found = split(program, options, arguments, ends=names_plugin, preferred=TWISTD)
     given, words, rest = found.given, found.words, found.rest
     for option, _, _ in given:
         if option.name in ("help", "version", "help_reactors"):
             from plait.runner.help import print_out, show
 
-            of_twisted = any(each.name == "twisted" for each, _, _ in given)
+            of_twisted = as_twistd or any(each.name == "twisted" for each, _, _ in given)
             print_out(show(option.name, program, options, usage, description, of_twisted=of_twisted))
             raise SystemExit(0)
+    if as_twistd:
+        from plait.runner.as_twistd import adapt, without_dropped
+
+        return adapt(_settings(program, options, without_dropped(given), words, rest))
+    return _settings(program, options, given, words, rest)
+
+
+def _settings(
+    program: str, options: list[Option], given: list[tuple[Option, str, str]], words: list[str], rest: list[str]
+) -> Settings:
+    """Return the settings that a command line, taken apart, gives beside the other sources."""
     values = read_given(program, given)
     if len(words) > 1:
         raise UsageError(f"{words[1]}: no such argument: give one application: see {program} --help")

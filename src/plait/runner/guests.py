@@ -129,9 +129,12 @@ def make_handler(made: Any, who: str, path_of: Callable[[], str]) -> logging.Han
 
 def settle(settings: Settings, hosting: Hosting) -> Settings:
     """Return *settings* with what an application asks for and insists on."""
-    said = {name for name, _ in settings.origins}
+    said = dict(settings.origins)
     asked = {name: value for name, value in hosting.asks if name not in said}
-    return replace(settings, **asked | dict(hosting.insists))
+    if settings.originalname:
+        asked.pop("title", None)
+    asked |= dict(hosting.insists)
+    return replace(settings, **asked, origins=tuple((said | dict.fromkeys(asked, "the application")).items()))
 
 
 def settle_log(settings: LogSettings, hosting: Hosting) -> LogSettings:

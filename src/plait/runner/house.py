@@ -158,7 +158,11 @@ class House:
             # The log is in a file, or it is about the command line: whoever waits at the terminal is to hear it.
             print(f"plaitd: {sentence(runner.why())}", file=sys.__stderr__)
         if self._finish is not None:
-            self._finish()
+            try:
+                self._finish()
+            except PlaitError as error:
+                log.error("%s", error, exc_info=error.__cause__)
+                code = code or error.exit_code
         by_force = runner.ending.must_be_now(runner.left)
         problem = self._prepared.close()
         if problem:

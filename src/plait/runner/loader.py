@@ -9,7 +9,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import ConfigurationError, UsageError
+from plait.errors import ConfigurationError, PlaitError, UsageError
 from plait.tree.application import Application
 from plait.tree.service import Service
 
@@ -27,7 +27,10 @@ def load(settings: Settings) -> Application:
     """Return the application that *settings* name."""
     given = [
         text
-        for flag, text in (("", settings.target), ("-y ", settings.python), ("-f ", settings.file))
+        for flag, text in (
+            *(("", settings.target), ("-y ", settings.python)),
+            *(("-f ", settings.file), ("-s ", settings.source)),
+        )
         if text
         for text in [f"{flag}{text}"]
     ]
@@ -39,6 +42,8 @@ def load(settings: Settings) -> Application:
         return load_file(settings.python, settings.import_folder, app, settings)
     if settings.asks_for_plugin:
         return _load_plugin(settings)
+    if settings.source or is_saved(settings.file):
+        return _load_saved(settings)
     if settings.file or settings.target.endswith(".toml"):
         return load_toml(settings.file or settings.target, settings.import_folder, app)
     if settings.target:
@@ -50,7 +55,7 @@ def _load_plugin(settings: Settings) -> Application:
     """Return the application of the plugin that *settings* name: one of plait's, or else one of Twisted's."""
     from plait.runner import plugins
 
-    if settings.twisted or not plugins.is_known(settings.target):
+    if settings.is_for_twisted or not plugins.is_known(settings.target):
         from plait.runner import guests
 
         application = guests.load_plugin(settings)
@@ -89,25 +94,21 @@ def load_file(
     try:
         with open(path, "rb") as file:
             source = file.read()
-        is_guest = is_of_twisted(path, source)
+        is_guest = (settings is not None and settings.is_for_twisted) or is_of_twisted(path, source)
         code = None if is_guest else compile(source, path, "exec", dont_inherit=True)
     except (SyntaxError, OSError, ValueError) as error:
         raise _unusable(path, error) from error
     if import_folder:
         sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     if code is None:
-        return _load_twisted(path, settings)
+        return _load_twisted(path, import_folder, app, settings)
     module = types.ModuleType(name)
     module.__file__ = os.path.abspath(path)
     sys.modules[name] = module
     try:
         exec(code, module.__dict__)  # noqa: S102 - running that file is what was asked for
     except (Exception, SystemExit) as error:
-        from plait.runner.names import failed
-
-        if isinstance(error, ModuleNotFoundError) and not import_folder and _lies_beside(path, error.name):
-            raise failed(path, error, "it lies beside the file: give --import-folder") from error
-        raise failed(path, error) from error
+        raise _failed(path, error, import_folder) from error
     if VARIABLE not in module.__dict__:
         from plait.runner.names import nearest
 
@@ -142,12 +143,48 @@ def is_of_twisted(path: str, source: bytes) -> bool:
     return path.endswith((".tac", ".etac")) or (b"twisted" in source and b"plait" not in source)
 
 
-def _load_twisted(path: str, settings: Settings | None) -> Application:
+def _load_twisted(path: str, import_folder: bool, app: AppTable | None, settings: Settings | None) -> Application:
     from plait.runner.guests import find_guest, given_of
 
     guest = find_guest("twisted", path)
-    application: Application = guest.load_file(path, given_of(settings) if settings is not None else {})
-    return application
+    try:
+        found = guest.load_file(path, given_of(settings) if settings is not None else {})
+    except PlaitError:
+        raise
+    except Exception as error:  # sys.exit is the file's right
+        raise _failed(path, error, import_folder) from error
+    return to_application(found, f"{path}: {VARIABLE}", app)
+
+
+def is_saved(path: str) -> bool:
+    """Say whether the file at *path* is an application that Twisted saved: by its name, or because it is a pickle."""
+    if path.endswith((".tap", ".etap")):
+        return True
+    if not path or path.endswith(".toml"):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return file.read(1) == b"\x80"
+    except OSError:
+        return False  # whoever reads it says so
+
+
+def _load_saved(settings: Settings) -> Application:
+    from plait.runner.guests import find_guest, given_of
+
+    path = settings.source or settings.file
+    guest = find_guest("twisted", path)
+    found = guest.load_saved(path, "source" if settings.source else "pickle", given_of(settings))
+    return to_application(found, path, _app_of(settings))
+
+
+def _failed(path: str, error: BaseException, import_folder: bool) -> ConfigurationError:
+    """Tell what went wrong in the file at *path*."""
+    from plait.runner.names import failed
+
+    if isinstance(error, ModuleNotFoundError) and not import_folder and _lies_beside(path, error.name):
+        return failed(path, error, "it lies beside the file: give --import-folder")
+    return failed(path, error)
 
 
 def _lies_beside(path: str, module: str | None) -> bool:

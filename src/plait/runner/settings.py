@@ -45,7 +45,7 @@ FILE = "plait.toml"
 COMMAND_LINE = "the command line"
 
 #: Settings of which one excludes the others: what was said closer to the command line wins, and then the first here.
-RIVALS = (("target", "python", "file"), ("nodaemon", "daemon"), ("logger", "syslog", "journal", "logfile"))
+RIVALS = (("target", "python", "file", "source"), ("nodaemon", "daemon"), ("logger", "syslog", "journal", "logfile"))
 
 
 def setting(default: Any, *flags: str, **more: Any) -> Any:
@@ -126,15 +126,24 @@ class Settings(Value):
         *("-f", "--file"),
         metavar="FILE",
         completes="file",
-        patterns=("*.toml",),
+        patterns=("*.toml", "*.tap"),
         group=WHAT,
-        help="run an application that is described as data, in TOML",
+        help="run an application that is described as data, in TOML; or one that Twisted saved, FILE.tap",
+    )
+    source: str = setting(
+        "",
+        *("-s", "--source"),
+        metavar="FILE",
+        completes="file",
+        patterns=("*.tas",),
+        group=WHAT,
+        help="run an application that Twisted saved as source, FILE.tas",
     )
     twisted: bool = setting(
         False,
         "--twisted",
         group=WHAT,
-        help="the name is that of a plugin of Twisted; with --help, list those",
+        help="the plugin, or the file of -y, is Twisted's; with --help, list its plugins",
     )
     import_folder: bool = setting(
         False, "--import-folder", group=WHAT, help="let the file of -y or -f import what lies beside it"
@@ -143,7 +152,7 @@ class Settings(Value):
         False,
         *("-o", "--no-save", "--no_save"),
         group=WHAT,
-        help="for command lines of twistd: plaitd never saves state",
+        help="do not save NAME-shutdown.tap at the end of an application that Twisted saved",
     )
     config: str = setting(
         "",
@@ -229,7 +238,7 @@ class Settings(Value):
         "--originalname",
         group=PROCESS,
         only=DAEMON,
-        help="for command lines of twistd: plaitd does not rename itself",
+        help="keep the name of the process, whatever a Twisted application calls it",
     )
     logfile: str = setting(
         "",
@@ -375,12 +384,19 @@ class Settings(Value):
     savestats: bool = setting(
         False, "--savestats", group=DEBUGGING, help="write the statistics themselves rather than a text"
     )
+    #: The name that it was called by: as ``twistd``, it has the files and the habits of that.
+    called: str = "plaitd"
     #: What stood behind the name of a plugin: for it to read.
     arguments: tuple[str, ...] = ()
     #: What ``plait.toml`` and ``--set`` say to the application and to plugins.
     assignments: tuple[Assignment, ...] = ()
     #: Where the value of each setting that is not at its default came from.
     origins: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_for_twisted(self) -> bool:
+        """Whether what is named is looked for among what is Twisted's first."""
+        return self.twisted or self.called == "twistd"
 
     @property
     def asks_for_plugin(self) -> bool:
@@ -391,7 +407,7 @@ class Settings(Value):
         """Return what the process layer must know."""
         from plait.process.prepare import ProcessSettings
 
-        default = "plaitd.pid" if daemonize else ""
+        default = "twistd.pid" if self.called == "twistd" else "plaitd.pid" if daemonize else ""
         return ProcessSettings(
             daemonize=daemonize,
             pidfile=default if self.pidfile is None else self.pidfile,
@@ -411,7 +427,7 @@ class Settings(Value):
 
         if self.journal and self.syslog:
             raise UsageError("--journal, --syslog: one excludes the other: give one of them")
-        file = self.logfile or ("plaitd.log" if is_daemon else "-")
+        file = self.logfile or (f"{self.called}.log" if is_daemon else "-")
         if self.logger or self.syslog or self.journal:
             file = "-"  # there is no file
         elif is_daemon and file in ("-", "/dev/stdout", "/dev/stderr"):
@@ -433,7 +449,7 @@ class Settings(Value):
             syslog=self.syslog,
             syslog_address=os.path.abspath(self.syslog_address),
             journal=self.journal,
-            prefix=self.prefix,
+            prefix="twisted" if self.called == "twistd" and "prefix" not in dict(self.origins) else self.prefix,
         )
 
     def asked_to_profile(self) -> bool:

@@ -26,7 +26,8 @@ class Hosting(Value):
     *start_privileged* is called once, in the process that will run it, before privileges are dropped and before there
     is a loop; what it raises ends the start.  *make_handler* makes what logs instead of the log that the settings name,
     and gets a function that says for which service something is logged.  *begin* is called when the log is open,
-    *finish* when everything has stopped, while the log still is.
+    *finish* when everything has stopped, while the log still is; a `PlaitError` that it raises is logged, and gives the
+    exit code where there is no other.
     """
 
     asks: tuple[tuple[str, Any], ...] = ()

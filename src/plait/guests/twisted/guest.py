@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.application.service import IService
 
-from plait import Application, ConfigurationError
+from plait import Application, ConfigurationError, Service
 from plait.guests.twisted import logs, reactor
 from plait.guests.twisted.application import host
 from plait.guests.twisted.files import run_file
@@ -24,11 +24,11 @@ class Guest:
         """Install the reactor."""
         reactor.install()
 
-    def load_file(self, path: str, given: Mapping[str, Any]) -> Application:
-        """Run the file at *path* as twistd runs it, and return the application that it defines."""
+    def load_file(self, path: str, given: Mapping[str, Any]) -> Service[Any]:
+        """Run the file at *path* as twistd runs it, and return the application that it defines, or service of plait."""
         reactor.install()
         found = run_file(path)
-        if isinstance(found, Application):
+        if isinstance(found, Service):
             return found
         application = self.adopt(found, path, given)
         if application is None:
@@ -39,8 +39,11 @@ class Guest:
         return application
 
     def load_saved(self, path: str, kind: str, given: Mapping[str, Any]) -> Application:
-        """Return the application that was saved in the file at *path*."""
-        raise NotImplementedError
+        """Return the application that was saved in the file at *path*, as a ``pickle`` or as ``source``."""
+        reactor.install()
+        from plait.guests.twisted import saved
+
+        return saved.load(path, kind, saves=not given.get("no_save"))
 
     def load_plugin(
         self,
