@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from plait.errors import AlreadyRunning, CannotCreate
-from plait.process.pidfile import Pidfile
+from plait.process.pidfile import Pidfile, refuse_held
 
 ELSEWHERE = "give another place with --pidfile=FILE, or none with --pidfile="
 
@@ -66,6 +67,24 @@ def test_the_loser_names_the_holder(tmp_path: Path) -> None:
     assert (tmp_path / "plaitd.pid").read_text() == f"{pid}\n"
     pidfile.remove()
     lock(tmp_path).remove()
+
+
+def test_whether_it_is_held_can_be_seen_without_touching_it(tmp_path: Path) -> None:
+    """It says what locking would say of a holder, takes nothing from anybody, and minds nothing else."""
+    path = tmp_path / "plaitd.pid"
+    refuse_held(str(path))
+    path.write_text("4711\n")
+    refuse_held(str(path))
+    assert path.read_text() == "4711\n"
+    pidfile = lock(tmp_path)
+    with pytest.raises(AlreadyRunning) as caught:
+        refuse_held(str(path), "plaitd.pid")
+    assert caught.value.pid == os.getpid()
+    with pytest.raises(AlreadyRunning, match=re.escape(str(caught.value))):
+        lock(tmp_path)
+    pidfile.remove()
+    os.mkfifo(path)
+    refuse_held(str(path))
 
 
 def test_reading_the_file_does_not_lose_the_lock(tmp_path: Path) -> None:

@@ -73,6 +73,11 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
     # What a debugger can see of the loop is asyncio's, and its clock can stand still.
     make_loop = loop_factory("asyncio" if settings.debug and settings.reactor == "auto" else settings.reactor)
     around = find_observers(settings)
+    if process_settings.pidfile:
+        from plait.process.pidfile import refuse_held
+
+        # Loading may open a log that is in use, or worse.
+        refuse_held(os.path.abspath(process_settings.pidfile), process_settings.pidfile)
     with signals.raised():
         application = load(settings, process_settings, log_settings)
     hosting = application.hosting()

@@ -159,13 +159,35 @@ def inspect_pidfile(path: str, shown: str = "") -> None:
         raise CannotCreate(f"{shown}: {_explain(path, error)}") from error
 
 
+def refuse_held(path: str, shown: str = "") -> None:
+    """
+    Raise the `AlreadyRunning` of `Pidfile.lock` if another process has the file at *path*; look, and lock nothing.
+
+    So a second start can be refused before it has run code of the application.  A file that is not there, or not what
+    it should be, is left to `Pidfile.lock`, and so is a file system that cannot say who holds it.
+    """
+    try:
+        descriptor = _open_to_look(path)
+    except OSError:
+        return
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode) and _is_marked(descriptor, unknown=False):
+            raise _already_running(shown or path, _read_holder(descriptor))
+    finally:
+        os.close(descriptor)
+
+
 def _is_held(path: str) -> bool:
     """Say whether somebody has locked the file at *path*, without a moment in which a starter finds it locked by us."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    descriptor = _open_to_look(path)
     try:
         return _is_marked(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _open_to_look(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def _open(path: str) -> int:
@@ -221,12 +243,13 @@ def _mark(descriptor: int) -> None:
         pass  # some network file system: losers then believe the number
 
 
-def _is_marked(descriptor: int) -> bool:
+def _is_marked(descriptor: int, *, unknown: bool = True) -> bool:
+    """Say whether the number is that of a holder; *unknown* is the answer where the file system has none."""
     question = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
     try:
         answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, question)
     except OSError:
-        return True
+        return unknown
     return bool(struct.unpack("hhqqi", answer)[0] != fcntl.F_UNLCK)
 
 
