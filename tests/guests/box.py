@@ -44,6 +44,19 @@ NAMES = "127.0.0.1 localhost irc.freenode.net irc.freenode.org\n"
 SWITCH = "hosts: files\npasswd: files\ngroup: files\nservices: files\n"
 
 
+def make_etc(folder: Path, **texts: str) -> None:
+    """Make *folder* the ``/etc`` of boxes, with these *texts* in its files."""
+    folder.mkdir()
+    for name in KEPT:
+        source = Path("/etc", name)
+        if source.is_dir():
+            shutil.copytree(source, folder / name, symlinks=True)
+        elif source.exists():
+            shutil.copy(source, folder / name)
+    for name, text in ({"hosts": NAMES, "nsswitch.conf": SWITCH} | texts).items():
+        (folder / name).write_text(text)
+
+
 def find_closed() -> list[tuple[str, str]]:
     """Return the folders that Python needs and that not every user can read, each with its part that is closed."""
     found: dict[str, str] = {}
@@ -101,10 +114,17 @@ class Talk:
         assert self.process.stdin is not None
         self.process.stdin.close()
 
+    def send(self, number: int) -> None:
+        """Send it signal *number*, unless it has ended; not by `Process`, which would take its status from asyncio."""
+        if self.process.returncode is None:
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                pass
+
     async def kill(self) -> None:
         """End it, if it has not ended."""
-        if self.process.returncode is None:
-            self.process.kill()
+        self.send(signal.SIGKILL)
         self.say_no_more()
         await self.ends()
 
@@ -113,23 +133,13 @@ class Box:
     """
     The box, as an asynchronous context manager; leaving it ends what was started in it.
 
-    Its own files are in *root*; *folder* is where programs are started; *etc* are texts of files in its ``/etc``.
+    *root* is for what it needs itself, *folder* is where programs are started, and *etc* is what `make_etc` made.
     """
 
-    def __init__(self, root: Path, folder: Path, **etc: str) -> None:
+    def __init__(self, root: Path, folder: Path, etc: Path) -> None:
         self.root = root
         self.folder = folder
-        self._etc = root / "etc"
-        self._etc.mkdir(parents=True)
-        self.folder.mkdir(exist_ok=True)
-        for name in KEPT:
-            source = Path("/etc", name)
-            if source.is_dir():
-                shutil.copytree(source, self._etc / name, symlinks=True, dirs_exist_ok=True)
-            elif source.exists():
-                shutil.copy(source, self._etc / name)
-        for name, text in ({"hosts": NAMES, "nsswitch.conf": SWITCH} | etc).items():
-            (self._etc / name).write_text(text)
+        self._etc = etc
         self._talks: list[Talk] = []
         self.peers: list[Talk] = []
 
