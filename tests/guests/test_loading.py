@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,23 @@ def test_a_file_that_does_not_speak_of_twisted_can_be_said_to_be_its(place: Plac
     path = {"PYTHONPATH": str(place.folder)}
     assert place.run("-n", "-y", "shop.py", environment=path).code == 78
     assert place.run("-n", "--twisted", "-y", "shop.py", environment=path).code == 0
+
+
+def test_what_is_logged_while_it_loads_is_in_the_log(place: Place) -> None:
+    """Though there is no log yet; what is printed is seen by who starts it."""
+    write(
+        place,
+        "from twisted.logger import Logger; from twisted.python import log\n"
+        "log.msg('said early'); Logger('shop').warn('warned {when}', when='early'); print('printed')\n" + IDLE,
+    )
+    ended = place.run("-y", "shop.tac")
+    assert (ended.code, ended.output, ended.errors) == (0, "printed\n", "")
+    assert place.heard() == "runs"
+    os.kill(place.read_pid(), signal.SIGTERM)
+    assert place._wait_for_relatives(20)
+    place.allow("plaitd.log")
+    assert "#info] said early" in place.log
+    assert "[shop#warning] warned early" in place.log
 
 
 # What is wrong --------------------------------------------------------------------------------------------------------

@@ -201,6 +201,35 @@ def test_what_a_plugin_refuses_is_told(place: Place, words: list[str], code: int
     assert ended.errors.count("\n") == 1
 
 
+def test_one_whose_module_lacks_something_says_what(place: Place) -> None:
+    """It is named by a line of text, as most are: what is missing is told when it is chosen, and the list has it."""
+    add(
+        place,
+        "from twisted.application.service import ServiceMaker as Maker\nfrom twisted.application import service\n"
+        "shop = service.ServiceMaker('Shop', 'shop_tap', 'Sells things.', 'shop')\n",
+    )
+    (place.folder / "shop_tap.py").write_text("import nowhere_at_all")
+    place.allow("shop_tap.py")
+    ended = run(place, "-n", "shop")
+    assert (ended.code, ended.output) == (78, "")
+    line = f"{place.folder}/shop_tap.py:1"
+    assert ended.errors == (
+        f"plaitd: plugin shop of Twisted: {line}: ModuleNotFoundError: No module named 'nowhere_at_all': "
+        "install what has the module 'nowhere_at_all'\n"
+    )
+    assert "  shop                        Sells things\n" in run(place, "--twisted", "--help").output
+
+
+def test_the_first_folder_on_the_path_wins(place: Place) -> None:
+    """Of two plugins with the same name."""
+    add(place, HEAD)
+    other = place.aside / "twisted" / "plugins"
+    other.mkdir(parents=True)
+    (other / "a_dropin.py").write_text(HEAD.replace("sells at", "other"))
+    path = {"PYTHONPATH": f"{place.folder}{os.pathsep}{place.aside}"}
+    assert "sells at" in place.run("-n", "shop", environment=path).output
+
+
 def test_a_plugin_may_end_it(place: Place) -> None:
     """As those do that have a verb "stop": what it prints is seen, and its status is that of plaitd."""
     add(place, HEAD)

@@ -54,7 +54,7 @@ class Guest:
     ) -> Application | None:
         """Return the application of the plugin *name*, or None if there is none of that name."""
         reactor.install()  # before any plugin is imported, which may import a reactor
-        from plait.guests.twisted import options, plugins
+        from plait.guests.twisted import plugins
 
         maker, broken = plugins.find_maker(name)
         if maker is None:
@@ -62,6 +62,8 @@ class Guest:
                 advice = f"{drop_in} may have it, for it speaks of the name: correct it, then start again"
                 raise failed(drop_in, error, advice) from error
             return None
+        from plait.guests.twisted import options  # not for who slips in the name
+
         source, insists = options.make(maker, arguments, given)
         application = host(source, name)
         return replace(application, asked=replace(application.asked, insists=insists))
