@@ -308,6 +308,17 @@ def show_described(stage: Stage) -> None:
         assert stage.ask(8108, "hello") == ["hello"]
 
 
+@shows("mixed.py", "asyncio", "uvloop")
+def show_mixed(stage: Stage) -> None:
+    """Twisted takes orders, asyncio counts them, trio reports them, in one tree."""
+    stage.copy("mixed.py", PERIOD="0.1")
+    with stage.running("mixed.py") as plaitd:
+        plaitd.log_until(r"\[mixed/report#info\] 0 orders$")
+        assert stage.ask(8111, "apples", "pears") == ["order 1", "order 2"]
+        plaitd.log_until(r"\[mixed/report#info\] 2 orders$")
+        assert stage.ask(8112) == ["2"]
+
+
 # The judge ------------------------------------------------------------------------------------------------------------
 
 
