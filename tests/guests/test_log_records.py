@@ -184,6 +184,14 @@ def test_no_key_of_an_event_takes_the_place_of_anything(publisher: LogPublisher,
     assert (found["message"], found["path"], found["level"]) == ("sold", "shop/till", "info")
 
 
+def test_a_key_that_a_filter_has_added_already_is_there_twice(publisher: LogPublisher, events: list[Event]) -> None:
+    Logger(namespace="shop", observer=publisher).info("sold", item="tea")
+    record = record_of(events[0])
+    record.__dict__["item"] = "theirs"
+    found = json.loads(JSONLines()(record, ""))
+    assert (found["item"], found["item_"]) == ("theirs", "tea")
+
+
 def test_each_format_shows_what_is_meant_for_it(publisher: LogPublisher, events: list[Event]) -> None:
     Logger(namespace="shop", observer=publisher).warn("sold {item}", item="tea", count=3)
     record = record_of(events[0])
@@ -231,6 +239,7 @@ def test_who_listens_hears_of_errors_only(
     first, second = fail(), fail()
     shop.info("fine")
     shop.error("only said")
+    shop.error("only said, and seen by an observer of the old kind", isError=1)
     legacy.msg("fine")
     shop.failure("it broke", first)
     legacy.msg(failure=second, why="why so", isError=1)

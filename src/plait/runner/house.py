@@ -85,7 +85,7 @@ def open_house(
             for_people=for_people,
             path_of=current_path,
             descriptor=prepared.take_log(),
-            make_handler=hosting.make_handler if hosting is not None and not settings.logger else None,
+            make_handler=hosting.make_handler if hosting is not None else None,
         )
     except PlaitError as error:
         prepared.failed(sentence(error), error.exit_code)

@@ -16,7 +16,7 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
 from plait.guests.twisted import reactor
-from plait.guests.twisted.records import Event, failure_of, is_herald, is_order
+from plait.guests.twisted.records import Event, failure_of, is_order
 
 Listener = Callable[[Failure | None, Event], None]
 
@@ -47,7 +47,7 @@ def watch(event: Event) -> None:
     if "log_failure" not in event and not event.get("isError"):
         return
     failure = failure_of(event)
-    if is_herald(event) or (failure is None and event.get("log_namespace") != "log_legacy"):
+    if failure is None and event.get("log_namespace") != "log_legacy":
         return
     if failure is not None and is_order(failure):
         _stop_for(failure.value)
