@@ -24,7 +24,7 @@ import gc, logging, warnings
 from twisted.application import service
 from twisted.internet import defer, reactor, threads
 from twisted.logger import ILogObserver, Logger
-from twisted.python import log
+from twisted.python import failure, log
 shop = Logger(namespace="shop.till")
 
 class Till(service.Service):
@@ -183,12 +183,35 @@ def test_prints_and_warnings_and_other_records_come_once(place: Place) -> None:
 
 # Failures -------------------------------------------------------------------------------------------------------------
 
+SERVING = """
+from twisted.internet import protocol
+class Counter(protocol.Protocol):
+    def dataReceived(self, data):
+        WHAT
+class Client(protocol.Protocol):
+    def connectionMade(self):
+        self.transport.write(b"tea")
+    def connectionLost(self, reason):
+        closed.callback(None)
+closed = defer.Deferred()
+counters = protocol.Factory.forProtocol(Counter)
+counters.noisy = False
+clients = protocol.ClientFactory.forProtocol(Client)
+clients.noisy = False
+def work():
+    port = reactor.listenTCP(0, counters, interface="127.0.0.1")
+    reactor.connectTCP("127.0.0.1", port.getHost().port, clients)
+    return closed.addCallback(lambda _: port.stopListening())
+till.work = work
+"""
+
 FAILING = {
     "a Deferred that nobody asks": ("defer.fail(KeyError('k'))", "Unhandled error in Deferred"),
     "a coroutine": ("async def fail(): raise KeyError('k')", "defer.ensureDeferred(fail())", "Unhandled error in"),
     "a delayed call": ("reactor.callLater(0, lambda: {}['k'])", "while handling timed call"),
     "log.err": ("try: raise KeyError('k')", "except KeyError: log.err(None, 'why so')", "why so"),
     "Logger.failure": ("try: raise KeyError('k')", "except KeyError: shop.failure('why so')", "why so"),
+    "a trigger": ("reactor.addSystemEventTrigger('after', 'shutdown', lambda: {}['k'])", "While calling system event"),
     "what startService calls": ("raise KeyError('k')", "the work failed"),
 }
 
@@ -208,6 +231,15 @@ def test_an_error_is_logged_once_with_its_traceback_and_its_service(place: Place
     assert "Traceback" not in found[0]["message"]
     # What leads from the reactor to people's code is of no use to them.
     assert not re.search(r"reactor\.py|base\.py|defer\.py|context\.py", found[0]["exception"])
+
+
+def test_an_error_of_a_protocol_is_that_of_who_listens_and_closes_the_connection(place: Place) -> None:
+    source = SERVING.replace("WHAT", "raise KeyError('k')")
+    found = [each for each in records(run(place, source, "--log-format", "json")) if each["severity_number"] > 9]
+    assert [(each["level"], each["path"], each["message"]) for each in found] == [
+        ("critical", "shop/till", "Unhandled Error")
+    ]
+    assert "in dataReceived" in found[0]["exception"]
 
 
 def test_an_error_that_is_found_among_the_garbage_is_that_of_its_service(place: Place) -> None:
@@ -257,6 +289,7 @@ def test_an_error_that_is_found_at_the_end_is_in_the_log_still(place: Place) -> 
 EXITS = {
     "in a delayed call": "reactor.callLater(0, sys.exit, 3)",
     "in a callback": "defer.succeed(None).addCallback(lambda _: sys.exit(3))",
+    "in log.err": "log.err(failure.Failure(SystemExit(3)))",
     "in a thread": "threads.deferToThread(sys.exit, 3)",
 }
 
@@ -271,6 +304,23 @@ def test_sys_exit_ends_the_application_in_order_with_its_code(place: Place, how:
     assert "put away" in ended.output
     assert ended.last_line.endswith("ended: sys.exit(3): exit status 3")
     assert "Traceback" not in ended.output
+
+
+def test_sys_exit_in_a_protocol_ends_the_application_with_its_code(place: Place) -> None:
+    place.write(TAC + "import sys\n" + SERVING.replace("WHAT", "sys.exit(3)"), "shop.tac")
+    ended = place.run("-n", "--pidfile=", "-y", "shop.tac")
+    assert ended.code == 3
+    assert ended.last_line.endswith("ended: sys.exit(3): exit status 3")
+    assert "Traceback" not in ended.output
+
+
+@pytest.mark.parametrize("how", ["reactor.callLater(0, interrupt)", "defer.execute(interrupt)"])
+def test_a_keyboard_interrupt_in_a_callback_ends_the_application_in_order(place: Place, how: str) -> None:
+    source = f"def interrupt(): raise KeyboardInterrupt\ntill.run = lambda: {how}\n"
+    place.write(TAC + source, "shop.tac")
+    ended = place.run("-n", "--pidfile=", "-y", "shop.tac")
+    assert ended.code == 1
+    assert ended.last_line.endswith("ended: KeyboardInterrupt: exit status 1")
 
 
 # Observers ------------------------------------------------------------------------------------------------------------
