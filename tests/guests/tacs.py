@@ -184,14 +184,17 @@ async def connects_and_leaves(box: Box) -> None:
 
 
 def types(client: Callable[[Box], Awaitable[Talk]], *lines: tuple[str, str]) -> Proof:
-    """Return the proof that a person with *client* sees the first of each of *lines*, and types the second."""
+    """
+    Return the proof that a person with *client* sees the first of each of *lines*, and types the second.
+
+    Who has seen it all stays: a stop finds the connection open.
+    """
 
     async def proof(box: Box) -> None:
         talk = await client(box)
         for seen, typed in lines:
             await talk.hear(seen)
             talk.say(typed)
-        await talk.kill()
 
     return proof
 

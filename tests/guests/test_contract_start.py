@@ -223,6 +223,17 @@ def test_the_options_come_first(public: Place) -> None:
 # A daemon -------------------------------------------------------------------------------------------------------------
 
 
+SLOW = """
+class Slow(service.Service):
+    def {method}(self):
+        time.sleep(0.5)
+        with open("done", "w") as file:
+            file.write(str(os.getpid()))
+
+add(Slow())
+"""
+
+
 def test_a_daemon_is_away_from_the_terminal(place: Place) -> None:
     """A session of its own, /dev/null for its streams, and files for nobody else."""
     write(place, STEPS)
@@ -231,6 +242,16 @@ def test_a_daemon_is_away_from_the_terminal(place: Place) -> None:
     assert {os.readlink(f"/proc/{daemon.pid}/fd/{number}") for number in (0, 1, 2)} == {"/dev/null"}
     noted = {each.step: each for each in read(daemon.stop().output)}
     assert noted["privileged one"].umask == noted["running"].umask == 0o077
+
+
+@pytest.mark.parametrize("method", ["privilegedStartService", "startService"])
+def test_who_starts_a_daemon_waits_for_all_starts(place: Place, method: str) -> None:
+    """Also for one that blocks: with the command's end they are done."""
+    write(place, STEPS + SLOW.format(method=method))
+    daemon = start(place, True)
+    assert (place.folder / "done").read_text() == str(daemon.pid)
+    place.allow("done")
+    assert daemon.stop().code == 0
 
 
 def test_the_foreground_keeps_the_umask(place: Place) -> None:

@@ -23,7 +23,7 @@ import pytest
 from tests.guests import twisted_docs
 from tests.guests.box import Box, Talk, make_etc
 from tests.guests.tacs import BROKEN, TACS, Tac
-from tests.system.daemon import PLAITD, Place
+from tests.system.daemon import PLAITD, Place, wait_for_end
 
 twisted = pytest.importorskip("twisted", reason="NOT RUN: Twisted is not installed: scripts/install")
 
@@ -57,6 +57,7 @@ class Runner:
 
 
 PLAIT = Runner((PLAITD, "-ny"), 0)
+ON_ASYNCIO = Runner((PLAITD, "--reactor=asyncio", "-ny"), 0)
 REFERENCE = Runner((TWISTD, "-r", "asyncio", "-ny"), -signal.SIGTERM)
 
 
@@ -74,7 +75,7 @@ async def wait_for_start(tac: Tac, runner: Runner, program: Talk) -> None:
     """Wait until the services of *tac* have started."""
     if tac.has_own_log:
         return
-    if runner is PLAIT:
+    if runner is not REFERENCE:
         await program.hear(r"#info\] [^\n]* is ready ")
         return
     # twistd says nothing when it has started: that it has set its signal handlers is the last that it does before.
@@ -175,6 +176,9 @@ class Course:
 
 @pytest.fixture(scope="module")
 def course() -> Iterator[Course]:
+    made = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"NOT RUN: namespaces cannot be made here: {made.stderr.strip()}")
     docs = twisted_docs.fetch()
     with tempfile.TemporaryDirectory() as root:
         os.chmod(root, 0o755)  # one of the users that are become has to read it
@@ -193,6 +197,11 @@ def under_plaitd(request: pytest.FixtureRequest, course: Course) -> dict[str, Se
 
 
 @pytest.fixture(scope="module")
+def on_asyncio(request: pytest.FixtureRequest, course: Course) -> dict[str, Seen]:
+    return asyncio.run(course.run_all(chosen(request, "test_it_runs_on_the_loop_of_asyncio"), ON_ASYNCIO))
+
+
+@pytest.fixture(scope="module")
 def under_twistd(request: pytest.FixtureRequest, course: Course) -> dict[str, Seen]:
     return asyncio.run(course.run_all(chosen(request, "test_it_runs_under_twistd"), REFERENCE))
 
@@ -204,39 +213,59 @@ def is_as_expected(tac: Tac, output: str) -> bool:
     return output.count("Traceback") == 1 and tac.error in output
 
 
-@pytest.mark.parametrize("tac", TACS, ids=lambda tac: tac.id)
-def test_it_runs_under_plaitd(tac: Tac, under_plaitd: dict[str, Seen]) -> None:
-    """It serves its client, ends with status 0 within ten seconds of SIGTERM, and leaves no process and no pidfile."""
-    seen = under_plaitd[tac.name]
-
+def judge(tac: Tac, seen: Seen) -> None:
+    """Fail unless *seen* is as it should be under plaitd."""
     assert not seen.failed, seen.failed
     assert (seen.code, seen.left) == (0, ()), seen.output
     assert is_as_expected(tac, seen.output), seen.output
 
 
-@pytest.mark.parametrize("name", ["service", "finger14", "finger16", "demo_manhole"])
-def test_it_runs_as_a_daemon(name: str, course: Course) -> None:
-    """It serves its client behind the terminal's back, as the user that it asks for, and leaves nothing but its log."""
-    (tac,) = (tac for tac in TACS if tac.id == name)
-    user = 1 if "finger" in name else 0
+@pytest.mark.parametrize("tac", TACS, ids=lambda tac: tac.id)
+def test_it_runs_under_plaitd(tac: Tac, under_plaitd: dict[str, Seen]) -> None:
+    """It serves its client, ends with status 0 within ten seconds of SIGTERM, and leaves no process and no pidfile."""
+    judge(tac, under_plaitd[tac.name])
 
-    async def run(place: Place) -> None:
+
+@pytest.mark.long
+@pytest.mark.parametrize("tac", TACS, ids=lambda tac: tac.id)
+def test_it_runs_on_the_loop_of_asyncio(tac: Tac, on_asyncio: dict[str, Seen]) -> None:
+    """As on that of uvloop, which is taken where it is installed."""
+    judge(tac, on_asyncio[tac.name])
+
+
+#: Of each kind one: as root, as another user, with a peer, with terminals.
+DAEMONS = ("service", "finger14", "finger16", "demo_manhole")
+
+
+@pytest.mark.parametrize(
+    "tac", [pytest.param(tac, id=tac.id, marks=[] if tac.id in DAEMONS else [pytest.mark.long]) for tac in TACS]
+)
+def test_it_runs_as_a_daemon(tac: Tac, course: Course) -> None:
+    """It serves its client behind the terminal's back, as the user that it asks for, and leaves nothing but its log."""
+    user = 1 if "finger" in tac.id else 0
+
+    async def run(place: Place) -> int:
         async with course.box(tac.name, place.folder) as box:
-            place.allow(*os.listdir(place.folder))
             if tac.peer:
                 box.peers.append(await box.start(*tac.peer))
-            daemon = place.daemonize(name=f"{name}.tac", program=box.enter(PLAITD))
+            variables = {"PYTHONPATH": tac.path, "HOME": str(place.folder)}
+            daemon = place.daemonize(name=f"{tac.id}.tac", program=box.enter(PLAITD), environment=variables)
             assert os.stat(f"/proc/{daemon.pid}").st_uid == user
             await tac.proof(box)
-            ended = daemon.stop(seconds=STOP)
-            assert ended.code == 0, ended.output
-            assert is_as_expected(tac, ended.output), ended.output
+            daemon.send(signal.SIGTERM)
+            assert wait_for_end(daemon.pid, STOP)
             assert box.strangers() == []
+            return daemon.pid
 
     with Place(course.make_folder()) as place:
         os.chown(place.folder, user, -1)  # who may not write there can empty a pidfile, but not remove it
-        asyncio.run(run(place))
-        place.assert_nothing_left()
+        pid = asyncio.run(run(place))
+        assert os.waitpid(pid, 0)[1] == 0
+        assert place.relatives() == []
+        assert list(place.folder.glob("*.pid")) == []
+        logs = {path.name for path in place.folder.glob("*.log")}
+        assert logs == {"twistd-logging.log" if tac.has_own_log else "plaitd.log"}
+        assert tac.has_own_log or is_as_expected(tac, place.log), place.log
 
 
 @pytest.mark.long
