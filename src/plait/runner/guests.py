@@ -63,6 +63,13 @@ def given_of(settings: Settings) -> dict[str, Any]:
     return given | {"nodaemon": not daemonizes}
 
 
+def load_saved(settings: Settings) -> Any:
+    """Return the application that Twisted saved in the file that *settings* name."""
+    kind = "source" if settings.source else "pickle"
+    path = settings.source or settings.file
+    return find_guest("twisted", path).load_saved(path, kind, given_of(settings))
+
+
 def load_plugin(settings: Settings) -> Application | None:
     """
     Return the application of the Twisted plugin that *settings* name, or None if there is none of that name.

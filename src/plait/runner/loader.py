@@ -42,8 +42,10 @@ def load(settings: Settings) -> Application:
         return load_file(settings.python, settings.import_folder, app, settings)
     if settings.asks_for_plugin:
         return _load_plugin(settings)
-    if settings.source or is_saved(settings.file):
-        return _load_saved(settings)
+    if settings.source or is_pickled(settings.file):
+        from plait.runner.guests import load_saved
+
+        return to_application(load_saved(settings), settings.source or settings.file, app)
     if settings.file or settings.target.endswith(".toml"):
         return load_toml(settings.file or settings.target, settings.import_folder, app)
     if settings.target:
@@ -156,8 +158,17 @@ def _load_twisted(path: str, import_folder: bool, app: AppTable | None, settings
     return to_application(found, f"{path}: {VARIABLE}", app)
 
 
-def is_saved(path: str) -> bool:
-    """Say whether the file at *path* is an application that Twisted saved: by its name, or because it is a pickle."""
+def _failed(path: str, error: BaseException, import_folder: bool) -> ConfigurationError:
+    """Tell what went wrong in the file at *path*."""
+    from plait.runner.names import failed
+
+    if isinstance(error, ModuleNotFoundError) and not import_folder and _lies_beside(path, error.name):
+        return failed(path, error, "it lies beside the file: give --import-folder")
+    return failed(path, error)
+
+
+def is_pickled(path: str) -> bool:
+    """Say whether the file at *path* is an application that was pickled: by its name, or by its first byte."""
     if path.endswith((".tap", ".etap")):
         return True
     if not path or path.endswith(".toml"):
@@ -167,24 +178,6 @@ def is_saved(path: str) -> bool:
             return file.read(1) == b"\x80"
     except OSError:
         return False  # whoever reads it says so
-
-
-def _load_saved(settings: Settings) -> Application:
-    from plait.runner.guests import find_guest, given_of
-
-    path = settings.source or settings.file
-    guest = find_guest("twisted", path)
-    found = guest.load_saved(path, "source" if settings.source else "pickle", given_of(settings))
-    return to_application(found, path, _app_of(settings))
-
-
-def _failed(path: str, error: BaseException, import_folder: bool) -> ConfigurationError:
-    """Tell what went wrong in the file at *path*."""
-    from plait.runner.names import failed
-
-    if isinstance(error, ModuleNotFoundError) and not import_folder and _lies_beside(path, error.name):
-        return failed(path, error, "it lies beside the file: give --import-folder")
-    return failed(path, error)
 
 
 def _lies_beside(path: str, module: str | None) -> bool:
