@@ -6,6 +6,7 @@ import contextvars
 import gc
 import json
 import logging
+import threading
 from typing import Any, ClassVar
 
 import pytest
@@ -13,11 +14,21 @@ import pytest
 pytest.importorskip("twisted")
 
 from twisted.internet import defer
-from twisted.logger import Logger, LogLevel, LogPublisher, formatEvent
+from twisted.logger import (
+    ILogObserver,
+    Logger,
+    LogLevel,
+    LogPublisher,
+    eventAsJSON,
+    formatEvent,
+    formatEventAsClassicLogText,
+)
 from twisted.python import log
 from twisted.python.failure import Failure
+from zope.interface import provider
 
 from plait.guests.twisted import failures
+from plait.guests.twisted.observers import ObserverHandler, Sink, event_of
 from plait.guests.twisted.records import EventRecord, level_of, make_record
 from plait.runner.formats import PreciseText, Text
 from plait.runner.journal import JournalEntries
@@ -216,6 +227,42 @@ def test_a_record_factory_of_somebodys_own_is_used(
     assert type(record_of(events[0])) is Theirs
     monkeypatch.undo()
     assert type(record_of(events[0])) is EventRecord
+
+
+def test_what_is_logged_in_two_threads_does_not_wait_for_each_other() -> None:
+    """An observer that itself logs, in the one way or the other, would wait for ever."""
+    both = threading.Barrier(2)
+    handler = ObserverHandler(Sink(lambda event: both.wait(20)), str)
+    record = logging.LogRecord("std", logging.INFO, __file__, 1, "text", (), None)
+    thread = threading.Thread(target=handler.handle, args=(record,))
+    thread.start()
+    handler.handle(record)
+    thread.join()
+    assert not both.broken
+
+
+def test_a_record_is_an_event_as_twisted_makes_them() -> None:
+    seen: list[Event] = []
+
+    @provider(ILogObserver)
+    def observer(event: Event) -> None:
+        seen.append(event)
+
+    handler = ObserverHandler(Sink(observer), lambda: "shop/till")
+    for name, level, text in (("std", 35, "standard"), ("stdout", logging.INFO, "printed"), ("low", 5, "low")):
+        handler.handle(logging.LogRecord(name, level, __file__, 1, "%s", (text,), None))
+    assert [formatEventAsClassicLogText(event, lambda when: "-") for event in seen] == [
+        "- [shop/till#warn] standard\n",
+        "- [stdout#info] printed\n",
+        "- [shop/till#debug] low\n",
+    ]
+    assert [event["plait_path"] for event in seen] == ["shop/till"] * 3
+    json.loads(eventAsJSON(seen[0]))
+
+
+def test_a_record_that_cannot_be_formatted_is_told_as_such() -> None:
+    event = event_of(logging.LogRecord("std", logging.INFO, __file__, 1, "%d", ("x",), None), "")
+    assert "cannot be formatted" in formatEvent(event)
 
 
 # Who hears of errors --------------------------------------------------------------------------------------------------

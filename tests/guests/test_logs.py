@@ -413,8 +413,8 @@ def test_an_observer_that_raises_stops_nothing_and_what_it_does_not_take_is_told
     source = """
 def broken(event):
     raise OSError("no paper")
-from zope.interface import implementer
-application.setComponent(ILogObserver, implementer(ILogObserver)(broken))
+from zope.interface import provider
+application.setComponent(ILogObserver, provider(ILogObserver)(broken))
 """
     place.write(TAC + source + working("shop.info('first')", "print('second')"), "shop.tac")
     ended = place.run("-n", "--pidfile=", "-y", "shop.tac")
@@ -509,6 +509,19 @@ def test_an_observer_that_hands_on_to_logging_leaves_plaitds_log(place: Place) -
     source = "application.setComponent(log.ILogObserver, log.PythonLoggingObserver('theirs').emit)\n"
     found = records(run(place, source + working("shop.warn('an event')"), "--log-format", "json"))
     assert [(each["logger"], each["message"], each["path"]) for each in found] == [("theirs", "an event", "shop/till")]
+
+
+def test_what_a_program_hands_on_to_logging_itself_comes_once(place: Place) -> None:
+    source = "theirs = log.PythonLoggingObserver('theirs')\n"
+    source += working(
+        "shop.info('first')", "theirs.start()", "shop.info('second')", "theirs.stop()", "shop.info('third')"
+    )
+    found = records(run(place, source, "--log-format", "json"))
+    assert [(each["logger"], each["message"]) for each in found] == [
+        ("shop.till", "first"),
+        ("theirs", "second"),
+        ("shop.till", "third"),
+    ]
 
 
 def test_a_program_that_begins_to_log_by_itself_has_its_way_too(place: Place) -> None:

@@ -109,21 +109,21 @@ class _Unhandled:
 
     def __init__(self) -> None:
         self._infos = weakref.WeakSet[_Carrying]()
-        self._is_waiting = False
+        self._looks_in: asyncio.AbstractEventLoop | None = None
 
     def add(self, info: _Carrying) -> None:
         """Look after a while whether *info* is garbage."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # it is in a thread, or nothing runs yet
         self._infos.add(info)
-        if not self._is_waiting:
-            try:
-                loop = asyncio.get_running_loop()
-            except RuntimeError:
-                return  # it is in a thread, or nothing runs yet
-            self._is_waiting = True
+        if self._looks_in is not loop:
+            self._looks_in = loop
             loop.call_later(_PATIENCE, self._look, context=contextvars.Context())
 
     def _look(self) -> None:
-        self._is_waiting = False
+        self._looks_in = None
         if gc.isenabled() and any(info.failResult is not None for info in self._infos):
             gc.collect(1)  # what is young: that costs little
         self._infos.clear()

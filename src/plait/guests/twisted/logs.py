@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from twisted.logger import globalLogBeginner
+from twisted.logger import globalLogBeginner, globalLogPublisher
 
 from plait.guests.twisted import failures
 from plait.guests.twisted.observers import ObserverHandler, Sink, find_component, is_bus
@@ -18,11 +18,13 @@ from plait.guests.twisted.records import Event, is_herald, level_of, make_record
 
 _observer: Callable[[Event], None] | None = None
 _has_begun = False
+_others = 0
+_others_hand_on = False
 
 
 def observe(event: Event) -> None:
     """Make a record of *event*: of the logger that is called as its namespace, in the context it is emitted in."""
-    if is_herald(event):
+    if is_herald(event) or _hands_on():
         return
     name = str(event.get("log_namespace") or "twisted")
     logger, level = logging.getLogger(name), level_of(event)
@@ -30,6 +32,16 @@ def observe(event: Event) -> None:
         record = make_record(event, name, level)
         if record is not None:
             logger.handle(record)
+
+
+def _hands_on() -> bool:
+    """Say whether the program itself hands events on to ``logging``: then they are on the bus, as it wants them."""
+    global _others, _others_hand_on
+    others = getattr(globalLogPublisher, "_observers", ())
+    if len(others) != _others:
+        _others = len(others)
+        _others_hand_on = any(is_bus(getattr(each, "legacyObserver", each)) for each in others)
+    return _others_hand_on
 
 
 def make_handler(observer: Any, path_of: Callable[[], str]) -> logging.Handler:

@@ -63,7 +63,15 @@ class ObserverHandler(logging.Handler):
         self._sink = sink
         self._path_of = path_of
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Handle it without a lock: an observer must do without, and one that logs might wait for its own."""
+        found = self.filter(record)
+        if found:
+            self.emit(found if isinstance(found, logging.LogRecord) else record)
+        return bool(found)
+
     def emit(self, record: logging.LogRecord) -> None:
+        """Give *record* to the observer."""
         try:
             self._emit(record)
         except Exception:
