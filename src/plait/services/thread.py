@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import PlaitError, StopApplication
@@ -60,6 +60,16 @@ class ThreadHost:
     async def remove(self, name: str) -> None:
         """Refuse: a thread is no group."""
         raise PlaitError(f"{self.path}: a thread is no group")
+
+    def ask(self, name: str) -> None:
+        """Refuse: a thread is no group."""
+        raise PlaitError(f"{self.path}: a thread is no group")
+
+    begin_again = ask
+
+    def at_end(self, function: Callable[[], Awaitable[object]]) -> None:
+        """Await *function*, in the loop's thread, when everything has stopped."""
+        self._call(self._host.at_end, function)
 
     def stop(self, reason: str, exit_code: int) -> None:
         """Stop everything."""

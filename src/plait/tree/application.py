@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Group(Service[None]):
+class Group(Service[Any]):
     """
     Services that live and are kept alive together; itself a service, so groups nest.
 
@@ -41,7 +41,8 @@ class Group(Service[None]):
     backoff: Backoff = field(default=Backoff(), kw_only=True)
     start_timeout: float | None = field(default=None, kw_only=True)
     stop_timeout: float | None = field(default=None, kw_only=True)
-    end_timeout: ClassVar[float] = 10.0
+    #: Changed, it is replaced as any service is; of others the children are compared, and those kept that are equal.
+    is_one: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,9 +68,14 @@ class Group(Service[None]):
         if not isinstance(self.backoff, Backoff):
             refuse(self, "backoff", "wanted a Backoff, such as Backoff(base=0.5, cap=60)")
 
-    async def run(self, context: Context[None]) -> None:
+    async def run(self, context: Context[Any]) -> None:
         """Keep the children alive: the supervisor of this group is its life."""
         await context.supervise()
+
+    @property
+    def end_timeout(self) -> float:
+        """How many seconds its life may go on when its children have stopped."""
+        return 10.0
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return where its services listen, in order."""
@@ -132,7 +138,7 @@ def draw(group: Group, note: Any = None) -> str:
         text = f"{lead}{service.name}"
         if note is not None:
             text += f"  {note(path)}"
-        elif isinstance(service, Group):
+        elif isinstance(service, Group) and (len(service) or not service.is_one):
             text += "" if service.strategy == "one_for_one" else f"  ({service.strategy})"
         else:
             text += f"  {service!r}"

@@ -10,14 +10,14 @@ import asyncio
 import contextvars
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import PlaitError
+from plait.errors import NotFound, PlaitError
 from plait.events import TRANSITIONS, Event, State, StateChanged, check_transition
 from plait.tree.application import Group
 from plait.tree.service import Context, Service, _current
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from plait.endpoints import Endpoint
     from plait.tree.supervisor import Supervisor
@@ -98,6 +98,8 @@ class Child:
         self.life += 1
         self.insisted = self.late = self.doomed = self.held = False
         self.value = self.error = None
+        if self.supervisor is not None:
+            self.supervisor.is_done = False
         self.move(State.STARTING)
         tree = self.tree
         context: Context[Any] = Context(self, self.life)
@@ -189,6 +191,27 @@ class Child:
         """Remove the service *name* from this group."""
         await self.tree.remove(f"{self.path}/{name}")
 
+    def ask(self, name: str) -> None:
+        """Ask the service *name* of this group to stop."""
+        self.steer(name, "stop_by_hand")
+
+    def begin_again(self, name: str) -> None:
+        """Start the service *name* of this group."""
+        self.steer(name, "start_by_hand")
+
+    def steer(self, name: str, command: str) -> None:
+        """Give the group's supervisor a *command* about its child *name*."""
+        from plait.tree import steering
+
+        group = self.supervisor
+        if group is None or not group.is_live or name not in group.children:
+            raise NotFound(f"{self.path}/{name}: no such service")
+        group.post(getattr(steering, command), group, group.children[name])
+
+    def at_end(self, function: Callable[[], Awaitable[object]]) -> None:
+        """Await *function* when everything has stopped."""
+        self.tree.at_end.append(function)
+
     def stop(self, reason: str, exit_code: int) -> None:
         """Stop everything."""
         self.tree.stop_soon(reason, exit_code)
@@ -200,8 +223,8 @@ class Child:
 
     @property
     def is_alone(self) -> bool:
-        """Whether there are no children (any more) whose supervisor would see to their end."""
-        return self.supervisor is None or self.supervisor.is_done
+        """Whether there are no children (yet, or any more) whose supervisor would see to their end."""
+        return self.supervisor is None or not self.supervisor.is_live
 
 
 async def _fail(error: Exception) -> None:

@@ -35,7 +35,7 @@ def difference(old: Group, new: Group) -> Difference:
         other = after.get(name)
         if other == child:
             continue
-        if type(child) is type(other) and isinstance(child, Group):
+        if type(child) is type(other) and isinstance(child, Group) and not child.is_one:
             inside.append(name)
         else:
             stop.append(name)

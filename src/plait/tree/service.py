@@ -42,6 +42,9 @@ class Host(Protocol):
     def supervise(self, children: Iterable[Service[Any]] | None, **options: Any) -> Awaitable[None]: ...
     def add(self, service: Service[Any]) -> Awaitable[str]: ...
     def remove(self, name: str) -> Awaitable[None]: ...
+    def ask(self, name: str) -> None: ...
+    def begin_again(self, name: str) -> None: ...
+    def at_end(self, function: Callable[[], Awaitable[object]]) -> None: ...
     def stop(self, reason: str, exit_code: int) -> None: ...
     @property
     def is_ending(self) -> bool: ...
@@ -127,6 +130,9 @@ class Context(Generic[T]):
         just before, and what it returns is published.  It comes back when all have stopped, and *when_stopping* is
         called once, before the first of them is asked to; raises what ended the group badly, and what *failing* gets as
         its exception, after stopping them.
+
+        A group that stops its children itself returns a future from *when_stopping*.  They are not asked to stop then
+        until that is done, or has taken the group's ``end_timeout``, but as `stop_child` says.
         """
         await self._host.supervise(children, failing=failing, when_ready=when_ready, when_stopping=when_stopping)
 
@@ -137,6 +143,26 @@ class Context(Generic[T]):
     async def remove(self, name: str) -> None:
         """Stop and forget the service *name* of this group, as `Tree.remove` does."""
         await self._host.remove(name)
+
+    def stop_child(self, name: str) -> None:
+        """
+        Ask the service *name* of this group to stop, as `Tree.stop` does, without waiting for its end.
+
+        Raises `NotFound` unless the group keeps a service of that name.
+        """
+        self._host.ask(name)
+
+    def start_child(self, name: str) -> None:
+        """Start the service *name* of this group unless it lives, as `Tree.start` does, without waiting for it."""
+        self._host.begin_again(name)
+
+    def at_end(self, function: Callable[[], Awaitable[object]]) -> None:
+        """
+        Await *function* when all services of the application have stopped, before the tree has ended.
+
+        Of several the last comes first.  All together they may take the application's ``end_timeout``.
+        """
+        self._host.at_end(function)
 
     def __repr__(self) -> str:
         return f"<Context of {self.path}>"

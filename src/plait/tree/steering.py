@@ -33,6 +33,8 @@ def stop_by_hand(supervisor: Supervisor, child: Child) -> None:
         supervisor.advance(sweep)
     if child.task is not None and supervisor.final is None:
         supervisor.run(Sweep((child,), ()))
+    elif child.task is not None and child.state is not State.STOPPING:
+        supervisor.ask(child)  # everything stops, and its turn has come
 
 
 def start_by_hand(supervisor: Supervisor, child: Child) -> None:

@@ -21,9 +21,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import PlaitError, StopApplication
+from plait.errors import LeftBehind, PlaitError, StopApplication
 from plait.events import State, describe
-from plait.tree.alarm import Alarm
+from plait.tree.alarm import NEVER, Alarm
 from plait.tree.application import Group
 from plait.tree.child import Child
 from plait.tree.policy import affected, should_restart
@@ -47,6 +47,7 @@ class Supervisor:
         self._inbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._busy = False
         self._forget_life()
+        self.is_live = False
         self.describe()
 
     @property
@@ -57,7 +58,7 @@ class Supervisor:
     @property
     def is_alive(self) -> bool:
         """Whether the group lives and is not about to stop."""
-        return self.child.task is not None and self.final is None
+        return self.is_live and self.child.task is not None and self.final is None
 
     def describe(self, services: Iterable[Service[Any]] | None = None) -> None:
         """Take the children from *services*, or from the value; those added at run time are gone."""
@@ -83,7 +84,9 @@ class Supervisor:
         self._order = 0
         self._stop_asked = False
         self._finished = False
+        self.is_live = True  # the children are seen to
         self.is_done = False  # the children have ended, while the life of the group may go on
+        self.own_stop_since: float | None = None  # the group itself is stopping, and its children with it
         self._waiter: asyncio.Future[None] | None = None
         self._when_ready: Callable[[], Any] = lambda: None
         self._when_stopping: Callable[[], object] = lambda: None
@@ -120,6 +123,7 @@ class Supervisor:
                 self.post(self._stop_all)
         self.alarm.stop()
         self.leaving.clear()
+        self.is_live = False
         self.is_done = True
         (self.child.group or self.tree).let_end(self.child)
         if self.ending is not None:
@@ -155,7 +159,7 @@ class Supervisor:
             return
         if self.child.group is None:
             self.tree.begin_end()
-        self._when_stopping()
+        stops_itself = self._when_stopping()
         self.stopping = []
         for child in self.children.values():
             child.sweep = None
@@ -163,9 +167,25 @@ class Supervisor:
                 self.drop_timer(child)
                 child.move(State.STOPPED)
         self.final = Sweep((*self.children.values(), *self.leaving), ())
+        if isinstance(stops_itself, asyncio.Future) and not stops_itself.done():
+            self._let_stop(self.final, stops_itself)
         for sweep in tuple(self.sweeps):
             self._finish_sweep(sweep, error or PlaitError(f"{self.path}: is stopping"))
         self.advance(self.final)
+
+    def _let_stop(self, sweep: Sweep, stops_itself: asyncio.Future[Any]) -> None:
+        """Ask no child to stop until *stops_itself* is done, or has taken too long: it is what stops them."""
+
+        def ask(_: object = None) -> None:
+            if not sweep.due and not self._finished:
+                sweep.due = True
+                self.post(self.advance, sweep)
+
+        sweep.due = False
+        self.own_stop_since = self.tree.loop.time()
+        stops_itself.add_done_callback(ask, context=self.tree.variables)
+        if self.group.end_timeout != NEVER:
+            self.tree.call_later(self.group.end_timeout, ask)
 
     def hurry(self, patience: float) -> None:
         """Ask all at once, and leave behind after *patience* seconds those that do not end."""
@@ -178,7 +198,7 @@ class Supervisor:
                 assert child.supervisor is not None
                 child.supervisor.hurry(patience)
             if child.state is not State.STOPPING:
-                self._ask(child)
+                self.ask(child)
             elif child.is_alone and child.task is not None and not child.insisted:
                 child.insisted = True
                 child.task.cancel()
@@ -260,7 +280,11 @@ class Supervisor:
             child.error = error
             if self.final is not None:
                 self.stop_errors.append(error)
-        child.move(State.STOPPED, error)
+        if isinstance(error, LeftBehind):  # it says itself that it cannot end something of its own
+            self.tree.left.append(error)
+            child.move(State.LEFT_BEHIND, error)
+        else:
+            child.move(State.STOPPED, error)
         self._refresh_dependants(child)
 
     def _ended_by_itself(self, child: Child, error: BaseException | None) -> None:
@@ -411,8 +435,8 @@ class Supervisor:
         while sweep.stops:
             child, task = sweep.stops[-1]
             if child.task is task:
-                if child.state is not State.STOPPING:
-                    self._ask(child)
+                if child.state is not State.STOPPING and (sweep.due or sweep is not self.final):
+                    self.ask(child)
                 return
             sweep.stops.pop()
         if sweep is self.final:
@@ -462,7 +486,7 @@ class Supervisor:
         if timeout is not None:
             self.alarm.set(child, self.tree.loop.time() + timeout)
 
-    def _ask(self, child: Child) -> None:
+    def ask(self, child: Child) -> None:
         """Ask *child* to stop: one cancellation."""
         assert child.task is not None
         now = self.tree.loop.time()
@@ -479,26 +503,28 @@ class Supervisor:
         assert isinstance(child.service, Group)
         timeout = child.service.end_timeout if self.hurried is None else min(child.service.end_timeout, self.hurried)
         now = self.tree.loop.time()
+        assert child.supervisor is not None
+        since = child.supervisor.own_stop_since
         if child.state is State.STOPPING:
-            child.asked_at = child.notice_at = now  # what its children took is told of them
-        self.alarm.set(child, now + timeout)
+            child.asked_at = child.notice_at = now if since is None else since  # what its children took is told of them
+        self.alarm.set(child, end_of(child, now, timeout))
 
     def overdue(self, child: Child, now: float) -> None:
         """Hear from the alarm that the time of *child*, to start or to stop, is over."""
         self.post(self._overdue, child, now)
 
     def _overdue(self, child: Child, now: float) -> None:
-        if child.supervisor is not None and child.is_alone and child.state is not State.STOPPING:
+        if child.supervisor is not None and child.supervisor.is_done and child.state is not State.STOPPING:
             child.late = True
             child.error = child.supervisor.ending or TimeoutError("its run() goes on without its children")
-            self._ask(child)
+            self.ask(child)
         elif child.state is State.STARTING:
             timeout = child.service.start_timeout
             child.late = True
             child.error = TimeoutError(
                 f"not ready after {timeout:.3g} s: call context.ready() in run(), or raise start_timeout="
             )
-            self._ask(child)
+            self.ask(child)
         elif child.state is State.STOPPING and not child.is_alone:
             assert child.supervisor is not None
             child.supervisor.hurry(0.0)  # a group always ends: it leaves behind what does not
@@ -564,6 +590,13 @@ class Supervisor:
             yield child
             if child.supervisor is not None:
                 yield from child.supervisor.walk()
+
+
+def end_of(child: Child, now: float, timeout: float) -> float:
+    """Return when the group *child*, whose children have ended by *now*, must have ended: after *timeout* of its own."""
+    assert child.supervisor is not None
+    since = child.supervisor.own_stop_since
+    return now + timeout if since is None else max(now, since + timeout)
 
 
 def outcome(task: asyncio.Task[None]) -> BaseException | None:

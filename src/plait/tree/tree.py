@@ -8,16 +8,16 @@ import asyncio
 import contextvars
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, LeftBehind, NotFound, PlaitError
-from plait.events import Event, State
+from plait.events import Event, State, describe
 from plait.tree.alarm import FIRST_NOTICE, NOTICE_EVERY
 from plait.tree.application import Application, Group, draw
 from plait.tree.child import Child
-from plait.tree.supervisor import Supervisor, outcome
+from plait.tree.supervisor import Supervisor, end_of, outcome
 
 if TYPE_CHECKING:
     import random
@@ -63,6 +63,7 @@ class Tree:
         self._ended = self.loop.create_future()
         #: Called once, when the end of everything begins, whatever it comes from: a last resort may be prepared.
         self.on_end: Callable[[], object] = lambda: None
+        self.at_end: list[Callable[[], Awaitable[object]]] = []  # to be awaited when all services have stopped
         self.is_ending = False  # everything is about to stop, or has stopped
         self._limit: asyncio.TimerHandle | None = None
         self._notice: asyncio.TimerHandle | None = None
@@ -153,7 +154,46 @@ class Tree:
         else:
             child.move(State.FAILED if error is not None else State.DONE, error)
         self.error = child.error = error
-        self._finish()
+        if self.at_end:
+            self._do_last()
+        else:
+            self._finish()
+
+    def _do_last(self) -> None:
+        """Do what is to be done when all services have stopped; then the tree has ended."""
+        from plait.tree.last import do_last
+
+        self.is_ending = True
+        assert isinstance(self.root.service, Group)
+        task = self.loop.create_task(do_last(self.root.path, self.at_end), name=self.root.path, context=self.variables)
+        limit: list[asyncio.TimerHandle] = []
+        since = self.loop.time()
+
+        def ended(_: object) -> None:
+            limit[-1].cancel()
+            if task.exception() is not None:
+                self._add_error(task.exception())
+            self._finish()
+
+        def insist() -> None:
+            task.cancel()
+            limit.append(self.call_later(self.last_moment, leave))
+
+        def leave() -> None:
+            task.remove_done_callback(ended)
+            self._add_error(self.leave_behind(self.root, task, self.loop.time() - since))
+            self._finish()
+
+        limit.append(self.call_later(self.root.service.end_timeout, insist))
+        task.add_done_callback(ended, context=self.variables)
+
+    def _add_error(self, error: BaseException | None) -> None:
+        assert error is not None
+        if self.error is None:
+            text = f"{self.root.path}: errors while stopping"
+            self.error = self.root.error = BaseExceptionGroup(text, [error])
+        else:
+            self.error.add_note(f"while stopping: {describe(error)}")
 
     def _finish(self) -> None:
         if self._notice is not None:
@@ -168,7 +208,7 @@ class Tree:
             self._limit.cancel()
         assert isinstance(root.service, Group)
         now = self.loop.time()
-        when = now + root.service.end_timeout
+        when = end_of(root, now, root.service.end_timeout)
         self._limit = self.call_at(min(when, max(now, self._end_at)), self._insist, root, now)
         self._notice = self.call_at(now + FIRST_NOTICE, self._tell, root, now)
 

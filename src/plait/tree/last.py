@@ -1,0 +1,25 @@
+"""
+What is done when all services of a tree have stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+
+async def do_last(path: str, functions: list[Callable[[], Awaitable[object]]]) -> None:
+    """Await *functions*, the last first; raise what they failed with, when all have been called."""
+    errors: list[BaseException] = []
+    is_cancelled = False
+    while functions:
+        try:
+            await functions.pop()()
+        except asyncio.CancelledError:
+            is_cancelled = True
+        except Exception as error:
+            errors.append(error)
+    if is_cancelled:
+        errors.append(TimeoutError(f"{path}: what was to be done at the end took too long"))
+    if errors:
+        raise BaseExceptionGroup(f"{path}: errors while stopping", errors)
