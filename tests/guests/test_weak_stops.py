@@ -43,12 +43,16 @@ def test_a_stop_that_never_ends_costs_its_deadline_and_is_named(place: Place, da
     """The log says whose stop it is and what does not come; the others stop in order, and the pidfile is gone."""
     write(place, NEVER)
     ended = start(place, daemonize, "--stop-timeout=1.5").stop()
-    assert ended.code == 0
+    assert ended.code == 70
     assert 1.4 < ended.seconds < 5
-    waits = r"\[shop/never#warning\] still stopping after 1\.\d s of 10 s, at the Deferred of Never\.stopService\(\)$"
+    where = r"shop\.tac:\d+ in Never\.stopService, whose Deferred has not fired"
+    waits = rf"\[shop/never#warning\] still stopping after 1\.\d s of 10 s, at {where}$"
     assert re.search(waits, ended.output, re.MULTILINE)
-    rest = ["first put away", "after the shutdown", "ended: received SIGTERM: exit status 0"]
-    assert [line.partition("] ")[2] for line in ended.output.splitlines()][-3:] == rest
+    left = rf"\[shop/never#error\] left behind \(LeftBehind: .*: left behind: did not stop in 1\.\d+ s, at {where}\)$"
+    assert re.search(left, ended.output, re.MULTILINE)
+    rest = [line.partition("] ")[2] for line in ended.output.splitlines() if "#error" not in line][-3:]
+    assert rest[:2] == ["first put away", "after the shutdown"]
+    assert rest[2].endswith(": exit status 70")
 
 
 @FORMS

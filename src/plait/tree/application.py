@@ -41,7 +41,8 @@ class Group(Service[Any]):
     backoff: Backoff = field(default=Backoff(), kw_only=True)
     start_timeout: float | None = field(default=None, kw_only=True)
     stop_timeout: float | None = field(default=None, kw_only=True)
-    #: Changed, it is replaced as any service is; of others the children are compared, and those kept that are equal.
+    #: Is it one service, that has others in it?  Then it is replaced when it is changed, where in another group the
+    #: changed children are; and its time-outs bound what it does itself, not what its children do.
     is_one: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -106,6 +106,8 @@ class Supervisor:
         self._when_ready, self._when_stopping = when_ready, when_stopping
         if self.child.life > 1 or children is not None:
             self.describe(children)
+        if self.group.is_one and self.children and self.child.group is not None:
+            self.child.group.alarm.clear(self.child)  # what it does itself for its start, it has done
         for child in self.children.values():
             child.was_ready = child.over = child.held = False
             child.failures = 0
@@ -491,6 +493,8 @@ class Supervisor:
         assert child.task is not None
         now = self.tree.loop.time()
         timeout = child.service.stop_timeout
+        if child.supervisor is not None and child.supervisor.is_live and child.supervisor.group.is_one:
+            timeout = None  # it is for what follows when its children have stopped
         if self.hurried is not None and child.is_alone:
             timeout = self.hurried if timeout is None else min(timeout, self.hurried)
         child.move(State.STOPPING)
@@ -593,7 +597,7 @@ class Supervisor:
 
 
 def end_of(child: Child, now: float, timeout: float) -> float:
-    """Return when the group *child*, whose children have ended by *now*, must have ended: after *timeout* of its own."""
+    """Return when the group *child*, whose children have ended by *now*, must end: after *timeout* of its own."""
     assert child.supervisor is not None
     since = child.supervisor.own_stop_since
     return now + timeout if since is None else max(now, since + timeout)

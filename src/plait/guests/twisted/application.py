@@ -11,10 +11,16 @@ from typing import Any
 from twisted.application.service import IProcess, IService
 
 from plait import Application, Backoff, Context, Hosting, Limit
-from plait.guests.twisted import logs
-from plait.guests.twisted.life import Life, is_collection, is_plain
+from plait.guests.twisted import logs, watching
+from plait.guests.twisted.events import Policies
+from plait.guests.twisted.life import Life, is_plain
+from plait.guests.twisted.names import name_of
 from plait.guests.twisted.reactor import install
-from plait.guests.twisted.service import children_of, name_of
+from plait.guests.twisted.service import defaults, part, parts_of
+from plait.guests.twisted.watching import is_collection
+
+#: A server does not end because one of its services, a timer perhaps, fails again and again.
+_COMMON = {**defaults(), "limit": Limit(None), "backoff": Backoff(base=1.0, cap=60.0)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,7 +34,15 @@ class TwistedApplication(Application):
         """Live once: start the services, keep them alive, stop them."""
         reactor = install()
         reactor.attach_running()
-        await Life(IService(self.source), context, reactor, is_top=True).run(children_of)
+        life = Life(
+            IService(self.source),
+            context,
+            reactor,
+            policies=Policies(),
+            make_part=lambda service, name: part(service, name, _COMMON),
+            is_top=True,
+        )
+        await life.run()
 
     def hosting(self) -> Hosting:
         """Return what it wants of the process."""
@@ -40,10 +54,10 @@ def host(source: Any, name: str) -> TwistedApplication:
     service = IService(source)
     return TwistedApplication(
         name_of(service) if service.name else name,
-        children_of(service),
+        parts_of(service, _COMMON),
         source=source,
-        limit=Limit(None),
-        backoff=Backoff(base=1.0, cap=60.0),
+        limit=_COMMON["limit"],
+        backoff=_COMMON["backoff"],
         asked=Hosting(
             asks=_process_of(source),
             start_privileged=lambda: start_privileged(service),
@@ -65,6 +79,7 @@ def _process_of(source: Any) -> tuple[tuple[str, Any], ...]:
 def start_privileged(service: Any) -> None:
     """Do the privileged start of all that is in *service*."""
     reactor = install()
+    watching.watch(service, Policies())
     for each in _single(service):
         reactor.start_privileged(each)
 

@@ -5,27 +5,29 @@ One life of a Twisted service: its privileged start, its start, its children, it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from twisted.application.service import IServiceCollection, MultiService
+from twisted.application.service import MultiService
 from twisted.application.service import Service as TwistedBase
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 
-from plait import Context, Service
-from plait.guests.twisted import logs
+from plait import BindError, Context, LeftBehind, NotFound, PlaitError, Service
+from plait.guests.twisted import logs, watching
+from plait.guests.twisted.events import ErrorUnhandled, ListenFailed, Policies, TimerFailed
+from plait.guests.twisted.names import name_of, unique
 from plait.guests.twisted.reactor import GuestReactor
-from plait.guests.twisted.waiting import settle
-
-Children = Callable[[Any], Iterable[Service[Any]]]
+from plait.guests.twisted.waiting import Outcome
+from plait.guests.twisted.watching import Trouble, Watch, is_collection
 
 #: What a collection must leave as `MultiService` has it, so that its children can be started one by one.
 _PLAIN = ("privilegedStartService", "startService", "stopService")
 
+_EVENTS = {"timer": TimerFailed, "listen": ListenFailed, "unhandled": ErrorUnhandled}
 
-def is_collection(service: Any) -> bool:
-    """Say whether *service* has services of its own."""
-    return bool(IServiceCollection.providedBy(service))
+#: The present lives, by path: whose an error is, that nobody handled, is known by the path of its context.
+_lives: dict[str, Life] = {}
 
 
 def is_plain(service: Any) -> bool:
@@ -35,99 +37,131 @@ def is_plain(service: Any) -> bool:
     )
 
 
-def top_of(service: Any) -> Any:
-    """Return the outermost collection that *service* is in, or itself."""
-    while (parent := getattr(service, "parent", None)) is not None:
-        service = parent
-    return service
-
-
 class Life:
-    """One life of *service*; *is_top* when it stands in plait's tree rather than in another Twisted service."""
+    """
+    One life of *service*.
 
-    def __init__(self, service: Any, context: Context[Any], reactor: GuestReactor, *, is_top: bool) -> None:
+    *make_part(service, name)* makes the value of what is in it; *is_top* when it stands in plait's tree rather than in
+    another Twisted service.
+
+    What begins here, ends here: `run` leaves nothing of the service behind but what it says with `LeftBehind`.
+    """
+
+    def __init__(
+        self,
+        service: Any,
+        context: Context[Any],
+        reactor: GuestReactor,
+        *,
+        policies: Policies,
+        make_part: Callable[[Any, str], Service[Any]],
+        is_top: bool,
+    ) -> None:
         self.service = service
         self.context = context
         self.reactor = reactor
         self.failing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._make_part = make_part
         self._is_top = is_top
         self._is_plain = is_plain(service)
-        self._top = top_of(service)
-        self._hosted: list[Any] = []
-        self._late: list[tuple[Any, Deferred[Any]]] = []
+        self._is_up = False
+        self._has_children = False  # the tree sees to them
+        self._troubles: list[Trouble] = []
+        self._names: dict[int, str] = {}
+        self._moves: set[asyncio.Task[None]] = set()
+        self._watch = watching.watch(service, policies)
 
-    async def run(self, children: Children) -> None:
+    async def run(self) -> None:
         """Live once."""
         self.reactor.attach(asyncio.get_running_loop())
         logs.begin_unless_begun()
+        watch, path = self._watch, self.context.path
+        watch.life, watch.stopping = self, None
+        _lives[path] = self
         if self._is_top:
-            self.reactor.users.append(self.context)
+            self.reactor.enter(self.context)
         try:
-            await self._run(children)
+            await self._run()
         finally:
+            if _lives.get(path) is self:
+                del _lives[path]
+            if watch.life is self:
+                watch.life = None
+            if self.failing.done() and not self.failing.cancelled():
+                self.failing.exception()  # it has been told
             if self._is_top:
-                await self._leave()
+                watch.end()
+                await self.reactor.leave(self.context)
 
-    async def _run(self, children: Children) -> None:
+    async def _run(self) -> None:
         try:
             await self._start()
         except BaseException:
             await self._undo()
             raise
+        parts = [self._part(each) for each in self._present()]
+        self._has_children = True
         try:
-            self._hosted = list(self.service) if self._is_plain else []
             await self.context.supervise(
-                children(self.service),
+                parts,
                 failing=self.failing,
                 when_ready=self._ready,
                 when_stopping=self._stopping,
             )
         finally:
+            self._has_children = False
             await self._stop()
 
-    # The steps --------------------------------------------------------------------------------------------------
+    # The start --------------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        if self._is_plain:
-            # Its children have a life each.
-            TwistedBase.privilegedStartService(self.service)
-            TwistedBase.startService(self.service)
-            return
-        done = self.reactor.take_privileged(self.service)
-        if done is None:
-            await self._call("privilegedStartService")
-        elif done.error is not None:
-            raise done.error
-        else:
-            await self._settle("privilegedStartService", done.returned)
-        await self._call("startService")
+        watch = self._watch
+        try:
+            if watch.is_started:
+                pass  # by its collection, or by the application itself
+            elif self._is_plain:
+                # Its children have a life each.
+                TwistedBase.privilegedStartService(self.service)
+                TwistedBase.startService(self.service)
+                watch.is_started = watch.is_touched = True
+            else:
+                done = self.reactor.take_privileged(self.service)
+                if done is None:
+                    watch.start_privileged()
+                elif done.error is not None:
+                    raise done.error
+                await self._settled()
+                watch.start()
+            await self._settled()
+        except CannotListenError as error:
+            raise self._cannot_listen(error) from error
+        self._troubles += watch.troubles
+        watch.troubles.clear()
+        self._is_up = True
+        for trouble in self._troubles:
+            failure = self._follow(trouble)
+            if failure is not None and trouble.kind == "listen":
+                raise failure
+            if failure is not None and not self.failing.done():
+                self.failing.set_exception(failure)
 
-    async def _stop(self) -> None:
-        if top_of(self.service) is not self._top:
-            return  # it was taken out of its collection, or that out of another: so it was stopped
-        if self._is_plain:
-            TwistedBase.stopService(self.service)
-            for service, returned in self._late:
-                await self._settle("stopService", returned, service)
-        else:
-            await self._call("stopService")
+    async def _settled(self) -> None:
+        """Wait for all that the start has returned."""
+        pending = self._watch.pending
+        while pending:
+            await pending[0].wait(self.reactor.start_up)
+            if pending:
+                del pending[0]
 
     async def _undo(self) -> None:
         """Stop what a failed start may have begun: a port that is open, a child that runs."""
         try:
             await self._stop()
+        except LeftBehind:
+            raise
         except Exception as error:
             # It was never started: what its stop takes for granted need not be there.
             self.context.log.debug("after the failed start its stop failed too: %r", error)
-
-    async def _call(self, method: str) -> Any:
-        return await self._settle(method, getattr(self.service, method)())
-
-    async def _settle(self, method: str, returned: Any, service: Any = None) -> Any:
-        def describe(deferred: Deferred[Any]) -> str:
-            return f"the Deferred of {type(service or self.service).__qualname__}.{method}()"
-
-        return await settle(returned, describe, self.reactor.start_up)
 
     def _ready(self) -> Any:
         if self._is_top:
@@ -135,19 +169,166 @@ class Life:
             self.reactor.start_up()
         return self.service
 
-    def _stopping(self) -> None:
+    # The stop ---------------------------------------------------------------------------------------------------
+
+    def _stopping(self) -> asyncio.Future[None] | None:
+        """Begin to stop, before the children do: who has a method of its own for that, stops them itself."""
         if self.context.is_ending:
             self.reactor.begin_shutdown()
-        if self._is_plain:
-            # What came into a collection that runs was started by Twisted, and stands in no tree.
-            late = [each for each in self.service if not any(each is hosted for hosted in self._hosted)]
-            self._late = [(each, maybeDeferred(each.stopService)) for each in reversed(late)]
+        watch = self._watch
+        if watch.stopping is None and not self._is_plain:
+            watch.stop()
+        return None if watch.stopping is None else watch.stopping.future()
 
-    async def _leave(self) -> None:
-        reactor = self.reactor
+    async def _stop(self) -> None:
+        watch = self._watch
+        if watch.stopping is None and self._is_plain:
+            watch.forget_start()
+            TwistedBase.stopService(self.service)
+            outcomes = [child.stop() for child in reversed(watch.children.values())]  # those that are in no tree
+        elif watch.stopping is None:
+            outcomes = [watch.stop()]
+        else:
+            outcomes = [watch.stopping]
+        errors: list[Exception] = []
+        for outcome in outcomes:
+            try:
+                if outcome is not None:
+                    await self._ended(outcome)
+            except Exception as error:
+                errors.append(error)
+        if len(errors) > 1:
+            raise ExceptionGroup(f"{self.context.path}: errors while stopping", errors)
+        if errors:
+            raise errors[0]
+
+    async def _ended(self, outcome: Outcome) -> None:
+        """Wait for the end of a stop; asked a second time to come to an end, leave it behind."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        while True:
+            try:
+                await outcome.wait(self.reactor.start_up)
+                return
+            except asyncio.CancelledError:
+                if task.cancelling() < 2:
+                    continue  # that it is to stop, it knows
+                path, waited, where = self.context.path, loop.time() - outcome.since, outcome.where()
+                outcome.give_up()
+                text = f"{path}: left behind: did not stop in {waited:.3g} s, at {where}"
+                raise LeftBehind(text, path) from None
+
+    # What happens meanwhile -------------------------------------------------------------------------------------
+
+    def happened(self, trouble: Trouble) -> None:
+        """Hear what went wrong."""
+        if not self._is_up:
+            self._troubles.append(trouble)
+            return
+        error = self._follow(trouble)
+        if error is not None and not self.failing.done():
+            self.failing.set_exception(error)
+
+    def _follow(self, trouble: Trouble) -> BaseException | None:
+        """Tell of *trouble*; return what the service fails with because of it, if it does."""
+        error = trouble.error
+        if isinstance(error, CannotListenError):
+            error = self._cannot_listen(error)
+        self.context.publish(_EVENTS[trouble.kind](self.context.path, asyncio.get_running_loop().time(), error))
+        return error if self._watch.policy(trouble.kind) == "fail" else None
+
+    def _cannot_listen(self, error: CannotListenError) -> BindError:
+        host, port, cause = (*error.args, None, None, None)[:3]
+        where = f"{host}:{port}" if host else f"port {port}" if isinstance(port, int) else f"{port}"
+        code = getattr(cause, "errno", None)
+        why = os.strerror(code).lower() if isinstance(code, int) else str(cause)
+        found = BindError(f"{self.context.path}: cannot listen on {where}: {why}")
+        found.__cause__ = error
+        return found
+
+    # Children that come and go ----------------------------------------------------------------------------------
+
+    def _present(self) -> list[Any]:
+        """Return the services in it that are to stand in the tree."""
+        if not is_collection(self.service):
+            return []
+        self._watch.look_inside()
+        starts_them = self._is_plain and not self._watch.stopping
+        watches = self._watch.children
+        here = list({id(each): each for each in self.service}.values())
+        return [each for each in here if starts_them or watches[id(each)].runs or not watches[id(each)].is_heard]
+
+    def _part(self, service: Any) -> Service[Any]:
+        name = self._names[id(service)] = unique(name_of(service), self._names.values())
+        return self._make_part(service, name)
+
+    def child_started(self, child: Watch) -> None:
+        """Hear that the application has started a service in it."""
+        if not self._has_children:
+            return
+        name = self._names.get(id(child.service))
+        if name is None:
+            self._move(self._add(child))
+        else:
+            self._steer(self.context.start_child, name)
+
+    def child_stopped(self, child: Watch) -> None:
+        """Hear that a service in it is being stopped, but not by the tree."""
+        name = self._names.get(id(child.service))
+        if self._has_children and name is not None:
+            self._steer(self.context.stop_child, name)
+
+    def child_added(self, child: Watch) -> None:
+        """Hear that a service was put into it, and started if this runs."""
+        if self._has_children and child.runs and id(child.service) not in self._names:
+            self._move(self._add(child))
+
+    def child_removed(self, child: Watch) -> bool:
+        """Hear that a service was taken out of it, and stopped if this runs; say whether its watch is still needed."""
+        name = self._names.pop(id(child.service), None)
+        if not self._has_children or name is None:
+            return False
+        self._move(self._remove(child, name))
+        return True
+
+    def _steer(self, command: Callable[[str], None], name: str) -> None:
         try:
-            is_last = reactor.users == [self.context]
-            if is_last and (self.context.is_ending or not reactor.has_served):
-                await reactor.finish_shutdown()
-        finally:
-            reactor.users.remove(self.context)
+            command(name)
+        except NotFound:
+            pass  # it has left the tree, or never came into it
+
+    def _move(self, move: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(move)
+        self._moves.add(task)  # the loop holds it weakly
+        task.add_done_callback(self._moves.discard)
+
+    def _add(self, child: Watch) -> Awaitable[None]:
+        part = self._part(child.service)
+
+        async def add() -> None:
+            try:
+                await self.context.add(part)
+            except PlaitError as error:
+                # The tree has told why; or this stops, and that with it.
+                self._names.pop(id(child.service), None)
+                self.context.log.debug("%s: %s", part.name, error)
+
+        return add()
+
+    async def _remove(self, child: Watch, name: str) -> None:
+        try:
+            await self.context.remove(name)
+        except PlaitError:
+            pass  # it was not there any more
+        if child.parent is self._watch:
+            child.end()
+
+
+def hear_unhandled(path: str, error: BaseException) -> None:
+    """Hear of an *error* that nobody handled, in the context of the service at *path*."""
+    while path:
+        life = _lives.get(path)
+        if life is not None:
+            life.happened(Trouble("unhandled", error))
+            return
+        path = path.rpartition("/")[0]

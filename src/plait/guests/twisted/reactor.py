@@ -15,6 +15,7 @@ import contextvars
 import functools
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -33,6 +34,9 @@ from plait.guests.twisted.children import Children
 from plait.guests.twisted.early import EarlyLoop
 
 is_callable = callable  # Twisted calls parameters so
+
+#: A loop whose clock is so many seconds from the system's has one of its own.
+_FAR = 1.0
 
 _log = Logger(namespace="twisted.internet.base")
 
@@ -73,12 +77,14 @@ class GuestReactor(AsyncioSelectorReactor):
         self._early = EarlyLoop()
         self._ran = False
         self._soon: dict[Any, None] = {}
+        self._ahead: float | None = None
         super().__init__(cast("Any", self._early))
         self._asyncioEventloop: Any
         self.users: list[Context[Any]] = []
-        """The services that need the reactor: it ends with the last of them when the application ends."""
+        """The services that need the reactor."""
         self.has_served = False
         """Whether one of them was ready."""
+        self._owner: Context[Any] | None = None
         self.privileged: list[PrivilegedStart] = []
         self._held: Deferred[None] | None = None
         self._finished: asyncio.Future[None] | None = None
@@ -96,6 +102,9 @@ class GuestReactor(AsyncioSelectorReactor):
         if self._asyncioEventloop is not early and not self._asyncioEventloop.is_closed():
             raise ConfigurationError("Twisted's reactor has a loop already: run one application at a time")
         self._asyncioEventloop = loop
+        # A clock of tests, that jumps: what is due later must be due by that.
+        is_virtual = abs(loop.time() - time.monotonic()) > _FAR
+        self._ahead = self.seconds() - loop.time() if is_virtual else None
         for watched, again in ((self._readers, self.addReader), (self._writers, self.addWriter)):
             kept = dict(watched)
             watched.clear()
@@ -113,6 +122,11 @@ class GuestReactor(AsyncioSelectorReactor):
     def attach_running(self) -> None:
         """Work on the loop that runs here."""
         self.attach(asyncio.get_running_loop())
+
+    def seconds(self) -> float:
+        """Return the time, in seconds since 1970; it goes with the loop's clock where that is a virtual one."""
+        ahead = self._ahead
+        return time.time() if ahead is None else ahead + self._asyncioEventloop.time()
 
     def take_privileged(self, service: object) -> PrivilegedStart | None:
         """
@@ -151,6 +165,7 @@ class GuestReactor(AsyncioSelectorReactor):
             loop.remove_writer(fd)
         self._children.leave()
         self._asyncioEventloop = self._early
+        self._ahead = None
 
     # Start and stop ---------------------------------------------------------------------------------------------
 
@@ -197,7 +212,7 @@ class GuestReactor(AsyncioSelectorReactor):
                     await _joined(thread, pool)
                 self._pools.clear()
         finally:
-            self._finished = self._held = None
+            self._finished = self._held = self._owner = None
             self._children.kill("was still there when there was no more time")
             self.detach()
 
@@ -215,6 +230,26 @@ class GuestReactor(AsyncioSelectorReactor):
                 deferred.cancel()
             raise
 
+    def enter(self, context: Context[Any]) -> None:
+        """Hear of a service that needs the reactor: that ends with the application, for which *context* speaks."""
+        self.users.append(context)
+        if self._owner is None:
+            self._owner = context
+            context.at_end(self._finish_for_good)
+
+    async def leave(self, context: Context[Any]) -> None:
+        """Hear of the end of a service: when the application ends, and this is the last one, the reactor ends."""
+        try:
+            if context.is_ending and self.users == [context]:
+                await self.finish_shutdown()
+        finally:
+            self.users.remove(context)
+
+    async def _finish_for_good(self) -> None:
+        # The last service may have failed long before the application ended.
+        if self._owner is not None:
+            await self.finish_shutdown()
+
     def stop(self) -> None:
         """Ask the application to stop; raises ReactorNotRunning as Twisted's does."""
         if self._stopped:
@@ -224,8 +259,8 @@ class GuestReactor(AsyncioSelectorReactor):
 
     def stop_application(self, reason: str, exit_code: int = 0) -> None:
         """Stop the application whose services these are."""
-        if self.users:
-            self.users[0].stop(reason, exit_code)
+        if self._owner is not None:
+            self._owner.stop(reason, exit_code)
 
     def crash(self) -> None:
         """End without the triggers, as in Twisted; in the course of a shutdown, this is its end."""

@@ -12,52 +12,159 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from plait.guests.twisted.hanging import where_hangs
 
-async def settle(returned: Any, describe: Callable[[Any], str], before_waiting: Callable[[], None]) -> Any:
+
+class Outcome:
     """
-    Return what *returned* comes to: itself, or what the Deferred or coroutine gives; raises what that fails with.
+    What comes of one call of *function*: for the life that waits for it, and for whoever else made the call.
 
-    *before_waiting* is called if there is something to wait for.  *describe* says where it hangs.  Cancelled, it
-    cancels what it waits for.
+    *known* is the function that people know, if it is not that.
     """
-    if inspect.iscoroutine(returned) or isinstance(returned, asyncio.Future):
-        deferred = Deferred.fromCoroutine(_follow(returned))
-    elif isinstance(returned, Deferred):
-        deferred = returned
-    else:
-        return returned
-    done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-    def give(value: Any) -> None:
-        if not done.done():
-            done.set_result(value)
+    def __init__(self, function: Callable[[], Any], known: Any = None) -> None:
+        self._known = known or function
+        self.since = asyncio.get_running_loop().time() if _runs() else 0.0
+        self.is_done = False
+        self.returned: Any = None
+        self.result: Any = None
+        self._awaited: Any = None
+        self._source: Deferred[Any] | None = None
+        self._failure: Failure | None = None
+        self._told: list[Deferred[Any]] = []
+        self._listeners: list[Callable[[], object]] = []
+        try:
+            self.returned = function()
+        except Exception:
+            self._failure = Failure()
+        if self._failure is None and inspect.iscoroutine(self.returned):
+            self._awaited = self.returned
+            self._source = Deferred.fromCoroutine(self.returned)
+        elif isinstance(self.returned, asyncio.Future):
+            self._source = Deferred.fromFuture(self.returned)
+        elif isinstance(self.returned, Deferred):
+            self._source = self.returned
+        else:
+            self.is_done = True
+            self.result = self.returned
+        if self._source is not None:
+            self.returned = self._tell()
+            self._source.addBoth(self._arrived)
 
-    def fail(failure: Failure) -> None:
-        error = failure.value
-        assert error is not None
-        if isinstance(error, StopIteration):
-            error = RuntimeError(f"raised {error!r}")  # a Future takes it for its own end
-        if error.__traceback__ is None:
-            error.add_note(failure.getTraceback())
-        if not done.done():
-            done.set_exception(error)
+    @property
+    def is_plain(self) -> bool:
+        """Whether it returned nothing to wait for."""
+        return self._source is None
 
-    deferred.addCallbacks(give, fail)
-    if not done.done():
-        before_waiting()
+    def value(self) -> Any:
+        """Return what the call returned, as whoever made it is to have it; raise what it raised."""
+        if self._failure is not None and self._source is None:
+            self._failure.raiseException()
+        return self.returned
 
-    def __plait_where__() -> str:  # noqa: N807
-        return describe(deferred)
+    def again(self) -> Any:
+        """Return what a further call is to return, which is spared: the same."""
+        if self._source is None:
+            return self.returned
+        told = self._tell()
+        if self.is_done:
+            self._fire(told)
+        return told
 
+    def future(self) -> asyncio.Future[None]:
+        """Return a future that is done when this is, whatever came of it."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.when_done(lambda: None if future.done() else future.set_result(None))
+        return future
+
+    def when_done(self, function: Callable[[], object]) -> None:
+        """Call *function* when this is done."""
+        if self.is_done:
+            function()
+        else:
+            self._listeners.append(function)
+
+    async def wait(self, before_waiting: Callable[[], object] = lambda: None) -> Any:
+        """Return what the call comes to, or raise it; *before_waiting* is called if there is something to wait for."""
+        if not self.is_done:
+            before_waiting()
+
+            def __plait_where__() -> str:  # noqa: N807
+                return self.where()
+
+            await self.future()
+        if self._failure is not None:
+            raise error_of(self._failure)
+        return self.result
+
+    def where(self) -> str:
+        """Return where it hangs."""
+        return where_hangs(self._known, self._source, self._awaited)
+
+    def give_up(self) -> None:
+        """Cancel it; whoever else waits for it goes on."""
+        for deferred in self._told:
+            if not deferred.called:
+                deferred.callback(None)
+        if self._source is not None and not self.is_done:
+            self._source.cancel()
+
+    def _tell(self) -> Deferred[Any]:
+        assert self._source is not None
+        source = self._source
+        told: Deferred[Any] = Deferred(lambda _: source.cancel())
+        self._told.append(told)
+        return told
+
+    def _fire(self, told: Deferred[Any]) -> None:
+        if not told.called:
+            told.callback(self.result if self._failure is None else self._failure)
+        if self._failure is not None:
+            hush(told)
+
+    def _arrived(self, result: Any) -> None:
+        self.is_done = True
+        if isinstance(result, Failure):
+            self._failure = result
+        else:
+            self.result = result
+        for told in self._told:
+            self._fire(told)
+        while self._listeners:
+            self._listeners.pop()()
+
+
+def hush(deferred: Deferred[Any]) -> None:
+    """Let the failure of *deferred*, which is told otherwise, not be called unhandled if nobody else looks at it."""
+    info = getattr(deferred, "_debugInfo", None)
+    if info is not None:
+        info.failResult = None
+
+
+def error_of(failure: Failure) -> BaseException:
+    """Return the error in *failure*, with where it came from."""
+    error: BaseException | None = failure.value
+    assert error is not None
+    if isinstance(error, StopIteration):
+        error = RuntimeError(f"raised {error!r}")  # a coroutine takes it for its own end
+    if error.__traceback__ is None:
+        error.add_note(failure.getTraceback())
+    return error
+
+
+async def settle(function: Callable[[], Any], before_waiting: Callable[[], object]) -> Any:
+    """Call *function*, return what that comes to or raise it; cancelled, it cancels what it waits for."""
+    outcome = Outcome(function)
     try:
-        return await done
+        return await outcome.wait(before_waiting)
     except asyncio.CancelledError:
-        if not deferred.called:
-            deferred.cancel()
+        outcome.give_up()
         raise
 
 
-async def _follow(awaited: Any) -> Any:
-    if isinstance(awaited, asyncio.Future):
-        return await Deferred.fromFuture(awaited)
-    return await awaited
+def _runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,79 @@
+"""
+What happens in Twisted services that nobody would hear of: timers that end, ports that are not opened, errors.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+from plait import Event
+
+#: What follows: it is told, and all goes on; or the service fails, and is run again as its *restart* says.
+Policy = Literal["log", "fail"]
+POLICIES = ("log", "fail")
+
+
+@dataclass(frozen=True)
+class Policies:
+    """What follows when a timer's function fails, a port cannot be opened, an error is handled by nobody."""
+
+    timer: Policy = "fail"
+    listen: Policy = "fail"
+    unhandled: Policy = "log"
+
+
+def describe(error: BaseException) -> str:
+    """Return *error* as one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@dataclass(frozen=True)
+class TimerFailed(Event):
+    """The function of the `TimerService` at *path* raised *cause*; Twisted does not call it again."""
+
+    cause: BaseException
+
+    @property
+    def level(self) -> int:
+        """A warning."""
+        return logging.WARNING
+
+    def __str__(self) -> str:
+        return f"{self.path}: the timer's function failed, and is not called again: {describe(self.cause)}"
+
+
+@dataclass(frozen=True)
+class ListenFailed(Event):
+    """The service at *path* could not open its port, because of *cause*."""
+
+    cause: BaseException
+
+    @property
+    def level(self) -> int:
+        """A warning."""
+        return logging.WARNING
+
+    def __str__(self) -> str:
+        return f"{self.path}: it does not listen: {describe(self.cause)}"
+
+
+@dataclass(frozen=True)
+class ErrorUnhandled(Event):
+    """
+    *cause* was handled by nobody: raised in a delayed call, a thread or by data that came, or left in a Deferred.
+
+    *path* is that of the service in whose context it happened.  Twisted has logged it.
+    """
+
+    cause: BaseException
+
+    @property
+    def level(self) -> int:
+        """For those who watch the tree: the log has it already."""
+        return logging.DEBUG
+
+    def __str__(self) -> str:
+        return f"{self.path}: an error that nobody handled: {describe(self.cause)}"

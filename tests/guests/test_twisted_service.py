@@ -1,0 +1,554 @@
+"""A Twisted service in a tree: its start, its stop, what it is shown as, and how it is run again."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("twisted", reason="NOT RUN: needs Twisted: pip install plait[twisted]")
+
+from twisted.application import service as twisted
+from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred
+from twisted.internet.task import deferLater
+
+from plait import (
+    Application,
+    Backoff,
+    ConfigurationError,
+    Context,
+    Group,
+    StartFailed,
+    State,
+    StopWaits,
+    Tree,
+    service,
+)
+from plait.guests.twisted import TwistedService
+from plait.guests.twisted.reactor import install
+from plait.testing import Trace, reached, run
+
+reactor: Any = install()
+NO_WAIT = Backoff(base=0)
+told: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Any:
+    """Before each test nothing was told; after it the reactor is as it was before."""
+    told.clear()
+    yield
+    assert reactor.getDelayedCalls() == []
+    assert reactor.users == []
+    assert not reactor.running
+    from plait.guests.twisted import life, watching
+
+    assert life._lives == {}
+    assert watching._watches == {}
+
+
+class Told(twisted.Service):
+    """Tells its starts and stops."""
+
+    def __init__(self, label: str, **how: Any) -> None:
+        self.label = label
+        self.how = how
+
+    def privilegedStartService(self) -> None:
+        told.append(f"privileged {self.label}")
+
+    def startService(self) -> Any:
+        super().startService()
+        told.append(f"start {self.label}")
+        return self.how["start"]() if "start" in self.how else None
+
+    def stopService(self) -> Any:
+        super().stopService()
+        told.append(f"stop {self.label}")
+        return self.how["stop"]() if "stop" in self.how else None
+
+
+def later(seconds: float, what: str = "") -> Callable[[], Deferred[Any]]:
+    """Return what returns a Deferred that fires after *seconds*, and tells *what*."""
+    return lambda: deferLater(reactor, seconds, lambda: told.append(what) if what else None)
+
+
+def collection(*services: twisted.Service, of: type[twisted.MultiService] = twisted.MultiService) -> Any:
+    """Return a collection of *services*."""
+    made = of()
+    for each in services:
+        each.setServiceParent(made)
+    return made
+
+
+def living(
+    source: Any, body: Callable[[Tree, Trace], Awaitable[None]], *, error: type[BaseException] | None = None, **how: Any
+) -> Trace:
+    """Run *body* beside an open tree with *source* in it, on a virtual clock, and close the tree."""
+    made = [source] if isinstance(source, TwistedService) else [TwistedService(source, name="web", **how)]
+    traces = []
+
+    async def main() -> None:
+        tree = Tree(Application("shop", made, backoff=NO_WAIT, stop_timeout=None))
+        trace = Trace(tree)
+        traces.append(trace)
+        await tree.open()
+        await body(tree, trace)
+        await tree.close("enough")
+
+    if error is None:
+        run(main())
+    else:
+        with pytest.raises(error):
+            run(main())
+    return traces[0]
+
+
+async def nothing(tree: Tree, trace: Trace) -> None:
+    """Do nothing."""
+
+
+# The value ------------------------------------------------------------------------------------------------------------
+
+
+def make() -> twisted.Service:
+    """Make a service, as a function that can be pickled."""
+    return Told("made")
+
+
+def test_it_is_drawn_as_what_it_is() -> None:
+    """A leaf by what it runs, a collection by its services."""
+    leaf, tree = Told("one"), collection(Told("two"), Told("three"), collection())
+    application = Application("shop", [TwistedService(leaf, name="leaf"), TwistedService(tree, name="all")])
+    assert str(application).splitlines() == [
+        "shop",
+        "├── leaf  TwistedService(Told(...), name='leaf')",
+        "└── all",
+        "    ├── Told  TwistedService(Told(...))",
+        "    ├── Told-2  TwistedService(Told(...), name='Told-2')",
+        "    └── MultiService  TwistedService(MultiService(...))",
+    ]
+    assert [path for path, _ in application.walk()][2:] == [
+        "shop/all",
+        *(f"shop/all/{name}" for name in ("Told", "Told-2", "MultiService")),
+    ]
+    assert repr(TwistedService(twisted.Application("web"))) == "TwistedService(Application('web'))"
+
+
+def test_it_is_a_value() -> None:
+    """Equal by what it runs, replaced field by field, pickled with what can be."""
+    leaf = Told("one")
+    assert TwistedService(leaf) == TwistedService(leaf)
+    assert TwistedService(leaf) != TwistedService(Told("one"))
+    assert replace(TwistedService(leaf), stop_timeout=3.0).stop_timeout == 3.0
+    other = collection(Told("two"))
+    assert len(replace(TwistedService(leaf), source=other)) == 1
+    assert repr(TwistedService(make, stop_timeout=3.0)) == "TwistedService(make, stop_timeout=3.0)"
+    assert pickle.loads(pickle.dumps(TwistedService(make))) == TwistedService(make)
+
+
+@pytest.mark.parametrize("name", ["", "web", "a/b", "with space", ".hidden", "tab\there", 7])
+def test_any_name_that_twisted_takes_has_its_place(name: Any) -> None:
+    """What plait's paths cannot have is replaced, and no two are called the same."""
+    one, two = Told("one"), Told("two")
+    one.name, two.name = name, str(name).replace("/", "-")
+    value = TwistedService(twisted.MultiService())
+    for each in (one, two):
+        value.source.services.append(each)
+    names = [child.name for child in replace(value)]
+    assert len(set(names)) == 2
+    assert all(text and not set(text) & set("/ \t") and not text.startswith(".") for text in names)
+
+
+@pytest.mark.parametrize(
+    ("source", "how", "text"),
+    [
+        (3, {}, "TwistedService: 3 is no Twisted service: give an IService, a Twisted Application, or a function"),
+        (make, {"timer": "ignore"}, "TwistedService: timer='ignore': wanted one of log, fail"),
+        (make, {"stop_timeout": -1}, "stop_timeout=-1"),
+    ],
+)
+def test_what_cannot_be_is_refused(source: Any, how: dict[str, Any], text: str) -> None:
+    """With a sentence that says what to do."""
+    with pytest.raises(ConfigurationError, match=text):
+        TwistedService(source, **how)
+
+
+# The start ------------------------------------------------------------------------------------------------------------
+
+
+async def makes() -> twisted.Service:
+    """Make a service, later."""
+    await deferLater(reactor, 1, lambda: None)
+    return Told("made")
+
+
+@pytest.mark.parametrize("source", [make, makes, lambda: deferLater(reactor, 1, make)])
+def test_a_function_makes_one_for_each_life(source: Any) -> None:
+    """A plain one, a coroutine function, and one that returns a Deferred."""
+
+    async def body(tree: Tree, trace: Trace) -> None:
+        first = tree.find("shop/web").value
+        assert isinstance(first, Told)
+        await tree.restart("shop/web")
+        assert tree.find("shop/web").value is not first
+
+    living(source, body)
+    assert told == ["privileged made", "start made", "stop made"] * 2
+
+
+def test_a_function_that_makes_something_else_is_told() -> None:
+    """The start fails with a sentence."""
+    with pytest.raises(StartFailed, match=r"shop/web: did not start: <function .*> returned 3, which is no IService"):
+        living(lambda: 3, nothing)
+
+
+def test_the_service_is_what_it_publishes() -> None:
+    """``context.need`` gives the Twisted service itself."""
+    leaf = Told("one")
+    value = TwistedService(leaf, name="web")
+    got = []
+
+    @service
+    async def asker(context: Context[None]) -> None:
+        got.append(await context.need(value))
+
+    async def main() -> None:
+        tree = Tree(Application("shop", [value, asker]))
+        await tree.open()
+        await tree.close()
+
+    run(main())
+    assert got == [leaf]
+
+
+async def slowly() -> None:
+    """Take a second, as a coroutine of Twisted's."""
+    await deferLater(reactor, 1, lambda: told.append("has started"))
+
+
+@inlineCallbacks
+def with_callbacks() -> Any:
+    """Take a second, as a generator."""
+    yield deferLater(reactor, 1, lambda: told.append("has started"))
+
+
+@pytest.mark.parametrize("start", [slowly, with_callbacks, later(1, "has started")])
+def test_the_next_starts_when_a_service_is_ready(start: Callable[[], Any]) -> None:
+    """What ``startService`` returned is awaited, whatever it is; a stop is in reverse, and is awaited too."""
+    source = collection(Told("one", start=start, stop=later(1, "has stopped")), Told("two", stop=later(1, "end two")))
+    living(source, nothing)
+    assert told == [
+        *("privileged one", "start one", "has started", "privileged two", "start two"),
+        *("stop two", "end two", "stop one", "has stopped"),
+    ]
+
+
+def fails() -> None:
+    """Fail."""
+    raise ValueError("no luck")
+
+
+@pytest.mark.parametrize("start", [fails, lambda: deferLater(reactor, 1, fails), lambda: maybeDeferred(fails)])
+def test_a_start_that_fails_is_taken_back(start: Callable[[], Any]) -> None:
+    """What had started is stopped in reverse, the failed one's own stop is called, and the cause is raised."""
+    source = collection(Told("one"), Told("bad", start=start), Told("never"))
+    with pytest.raises(StartFailed, match="shop/web/Told-2: did not start: ValueError: no luck") as caught:
+        living(source, nothing)
+    assert told == ["privileged one", "start one", "privileged bad", "start bad", "stop bad", "stop one"]
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_start_has_its_time_and_is_named() -> None:
+    """Each service has *start_timeout* for its own start; what hangs is said with its line."""
+
+    async def hangs() -> None:
+        await Deferred()  # here
+
+    ready = []
+
+    async def main() -> None:
+        source = collection(Told("slow", start=later(8)), Told("slow", start=later(8)), Told("hangs", start=hangs))
+        tree = Tree(Application("shop", [TwistedService(source, name="web", start_timeout=10.0)]))
+        with pytest.raises(StartFailed, match=r"shop/web/Told-3: did not start: not ready after 10 s"):
+            await tree.open()
+        ready.append(asyncio.get_running_loop().time())
+
+    run(main())
+    assert ready == [pytest.approx(26, abs=0.2)]
+    assert told[-3:] == ["stop hangs", "stop slow", "stop slow"]
+
+
+def test_a_stop_in_the_middle_of_a_start() -> None:
+    """The pending start is cancelled, its service stopped, and those before it."""
+    cancelled: list[Any] = []
+
+    async def main() -> None:
+        pending: Deferred[None] = Deferred(cancelled.append)
+        source = collection(Told("one"), Told("two", start=lambda: pending))
+        tree = Tree(Application("shop", [TwistedService(source, name="web")]))
+        opening = asyncio.ensure_future(tree.open())
+        await asyncio.sleep(1)
+        tree.stop_soon("enough")
+        await opening
+        assert cancelled == [pending]
+
+    run(main())
+    assert told == ["privileged one", "start one", "privileged two", "start two", "stop two", "stop one"]
+
+
+def test_what_waits_for_the_reactor_is_called_when_the_first_services_have_started() -> None:
+    """After the starts that wait for nothing, and before the first that waits."""
+    running = []
+
+    async def main() -> None:
+        reactor.callWhenRunning(told.append, "running")
+        source = collection(Told("one"), Told("two", start=later(1, "two started")), Told("three"))
+        tree = Tree(Application("shop", [TwistedService(source, name="web")]))
+        running.append(reactor.running)
+        await tree.open()
+        running.append(reactor.running)
+        await tree.close()
+        running.append(reactor.running)
+
+    run(main())
+    assert told.index("running") == told.index("start two") + 1
+    assert running == [False, True, False]
+
+
+# The stop -------------------------------------------------------------------------------------------------------------
+
+
+async def hangs_in_coroutine() -> None:
+    """Wait for what never comes."""
+    await inner_wait()
+
+
+async def inner_wait() -> None:
+    """Wait for what never comes."""
+    await Deferred()  # it hangs in a coroutine
+
+
+@inlineCallbacks
+def hangs_in_generator() -> Any:
+    """Wait for what never comes."""
+    yield Deferred()  # it hangs in a generator
+
+
+def hangs_in_chain() -> Deferred[Any]:
+    """Return what waits for another that waits."""
+    first: Deferred[None] = Deferred()
+    first.addCallback(lambda _: DeferredList([hangs_in_generator()], consumeErrors=True))
+    first.callback(None)
+    return first
+
+
+def hangs_plainly() -> Deferred[Any]:
+    """Return what nobody fires."""
+    return Deferred()
+
+
+def hangs_with_callback() -> Deferred[Any]:
+    """Return what nobody fires, and what would happen then."""
+    return Deferred().addCallback(closed)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def closed(result: object) -> None:
+    """Be called when it is closed."""
+
+
+HANGING = {
+    hangs_in_coroutine: r"test_twisted_service\.py:{it hangs in a coroutine} in inner_wait$",
+    hangs_in_generator: r"test_twisted_service\.py:{it hangs in a generator} in hangs_in_generator$",
+    hangs_in_chain: r"test_twisted_service\.py:{it hangs in a generator} in hangs_in_generator$",
+    hangs_plainly: r"test_twisted_service\.py:\d+ in Told\.stopService, whose Deferred has not fired$",
+    hangs_with_callback: r"Told\.stopService, whose Deferred has not fired: \S+:{def closed} in closed waits for it$",
+}
+
+
+def line_of(text: str) -> int:
+    """Return the line of this file that *text* is in."""
+    with open(__file__, encoding="utf-8") as file:
+        return next(number for number, line in enumerate(file, 1) if f"# {text}" in line or line.startswith(text))
+
+
+@pytest.mark.parametrize("stop", HANGING)
+def test_a_stop_that_never_ends_is_left_behind_with_its_line(stop: Callable[[], Any]) -> None:
+    """It costs its own time, its neighbours stop as usual; notices tell of it before."""
+    import re
+
+    expected = re.sub(r"\{(.*?)\}", lambda found: str(line_of(found[1])), HANGING[stop])
+    source = collection(Told("one"), Told("stuck", stop=stop), Told("three", stop=later(1, "end three")))
+
+    async def main() -> None:
+        tree = Tree(Application("shop", [TwistedService(source, name="web", stop_timeout=4.0)]))
+        trace = Trace(tree)
+        await tree.open()
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        with pytest.raises(BaseExceptionGroup):
+            await tree.close()
+        assert loop.time() - since == pytest.approx(5.0, abs=0.2)
+        assert told[-4:] == ["stop three", "end three", "stop stuck", "stop one"]
+        assert tree.state("shop/web/Told-2") is State.LEFT_BEHIND
+        (left,) = tree.left
+        assert left.path == "shop/web/Told-2"
+        assert str(left).startswith("shop/web/Told-2: left behind: did not stop in 4 s, at ")
+        assert re.search(expected, str(left))
+        notices = [str(event) for event in trace.events if isinstance(event, StopWaits)]
+        notices = [text for text in notices if text.startswith("shop/web/Told-2:")]
+        assert len(notices) == 2
+        assert all(re.search(expected, text) for text in notices)
+        assert notices[0].startswith("shop/web/Told-2: still stopping after 1.0 s of 4 s, at ")
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_a_leaf_has_its_own_time_to_stop(is_alone: bool) -> None:
+    """Ten seconds, or what its field says; None waits for ever."""
+    took = {}
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for limit in (10.0, 3.0, None):
+            leaf = Told("leaf", stop=later(20) if limit is None else hangs_plainly)
+            value = TwistedService(leaf if is_alone else collection(leaf), name="web", stop_timeout=limit)
+            tree = Tree(Application("shop", [value], stop_timeout=None))
+            await tree.open()
+            since = loop.time()
+            with nullcontext() if limit is None else pytest.raises(BaseExceptionGroup):
+                await tree.close()
+            took[limit] = loop.time() - since
+
+    run(main())
+    assert took == {limit: pytest.approx(limit or 20, abs=0.2) for limit in (10.0, 3.0, None)}
+
+
+def test_errors_of_stops_are_collected() -> None:
+    """Raised, or in a Deferred: each is told, and the others stop."""
+    source = collection(Told("one", stop=fails), Told("two", stop=lambda: deferLater(reactor, 1, fails)), Told("three"))
+    texts = []
+
+    async def main() -> None:
+        tree = Tree(Application("shop", [TwistedService(source, name="web")]))
+        trace = Trace(tree)
+        await tree.open()
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await tree.close()
+        (inner,) = caught.value.exceptions
+        assert isinstance(inner, BaseExceptionGroup)
+        texts.extend(str(error) for error in inner.exceptions)
+        assert trace.paths(State.STOPPED)[:3] == ["shop/web/Told-3", "shop/web/Told-2", "shop/web/Told"]
+
+    run(main())
+    assert texts == ["no luck", "no luck"]
+
+
+# Again ----------------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_restarted_by_hand_stopped_and_started() -> None:
+    """The same object is stopped and started; a second life has a new privileged start."""
+    source = collection(Told("one"), Told("two"))
+
+    async def body(tree: Tree, trace: Trace) -> None:
+        await tree.restart("shop/web/Told")
+        await tree.stop("shop/web/Told-2")
+        assert tree.state("shop/web/Told-2") is State.STOPPED
+        await tree.start("shop/web/Told-2")
+
+    living(source, body)
+    assert told == [
+        *("privileged one", "start one", "privileged two", "start two"),
+        *("stop one", "privileged one", "start one"),
+        *("stop two", "privileged two", "start two"),
+        *("stop two", "stop one"),
+    ]
+
+
+def test_a_changed_application_replaces_what_has_changed() -> None:
+    """Another source is another service, though both are collections; an equal one keeps its life."""
+    same, old, new = Told("same"), collection(Told("old")), collection(Told("new"))
+
+    def application(source: Any) -> Application:
+        return Application("shop", [TwistedService(same, name="same"), TwistedService(source, name="web")])
+
+    async def main() -> None:
+        tree = Tree(application(old))
+        await tree.open()
+        await tree.apply(application(new))
+        assert tree.find("shop/same").life == 1
+        assert list(tree.states()) == ["shop", "shop/same", "shop/web", "shop/web/Told"]
+        await tree.close()
+
+    run(main())
+    rest = [word for word in told if not word.startswith("privileged")]
+    assert rest == ["start same", "start old", "stop old", "start new", "stop new", "stop same"]
+
+
+@pytest.mark.parametrize("strategy", ["one_for_one", "rest_for_one"])
+def test_it_is_replaced_as_the_strategy_of_its_group_says(strategy: Any) -> None:
+    """Like any service."""
+    one, two = TwistedService(Told("one"), name="one"), TwistedService(Told("two"), name="two")
+
+    async def main() -> None:
+        tree = Tree(Application("shop", [Group("group", [one, two], strategy=strategy)]))
+        await tree.open()
+        await tree.restart("shop/group/one")
+        await reached(tree, "shop/group/two", State.READY)
+        await tree.close()
+
+    run(main())
+    assert told.count("start two") == (1 if strategy == "one_for_one" else 2)
+
+
+def test_trees_one_after_the_other() -> None:
+    """The reactor starts and stops with each, and calls what waits for that."""
+
+    async def main(number: int) -> None:
+        for phase in ("before", "during", "after"):
+            reactor.addSystemEventTrigger(phase, "shutdown", told.append, f"{phase} {number}")
+        reactor.callWhenRunning(told.append, f"running {number}")
+        tree = Tree(Application("shop", [TwistedService(Told("one", stop=later(1)), name="web")]))
+        await tree.open()
+        reactor.stop()
+        await tree.wait()
+        assert tree.reason == "reactor.stop()"
+
+    for number in (1, 2):
+        run(main(number))
+        words = ["privileged one", "start one", f"running {number}", f"before {number}", "stop one"]
+        assert told == [*words, f"during {number}", f"after {number}"]
+        told.clear()
+
+
+def test_the_reactor_ends_although_its_last_service_has_failed_before() -> None:
+    """The triggers of a shutdown are called when the application ends."""
+
+    @service
+    async def other(context: Context[None]) -> None:
+        context.ready()
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        for phase in ("before", "during", "after"):
+            reactor.addSystemEventTrigger(phase, "shutdown", told.append, phase)
+        tree = Tree(Application("shop", [other, TwistedService(Told("one"), name="web", restart="never")]))
+        await tree.open()
+        from plait.guests.twisted.life import _lives
+
+        _lives["shop/web"].failing.set_exception(ValueError("no luck"))
+        await reached(tree, "shop/web", State.FAILED)
+        assert reactor.running
+        reactor.callLater(1, reactor.stop)
+        await tree.wait()
+        assert tree.reason == "reactor.stop()"
+
+    run(main())
+    assert told == ["privileged one", "start one", "stop one", "before", "during", "after"]
