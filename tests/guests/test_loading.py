@@ -211,6 +211,18 @@ def test_it_is_found_in_a_module(place: Place, name: str) -> None:
     assert "first begins" in ended.output
 
 
+@pytest.mark.parametrize("program", [(PLAITD, "-n"), (PLAIT, "run"), (PLAIT, "check")])
+def test_its_name_is_enough(place: Place, program: tuple[str, ...]) -> None:
+    """The end of it says what it is; options may follow."""
+    write(place, SHORT)
+    ended = place.run("shop.tac", "--log-level=debug", program=program)
+    assert (ended.code, ended.errors) == (0, "")
+    assert "first" in ended.output
+    ended = place.run("shop.tac", "-y", "other.tac", program=program)
+    assert ended.code == 2
+    assert ended.errors.endswith(": shop.tac: is given beside other.tac: give one of them\n")
+
+
 def test_check_starts_nothing(place: Place) -> None:
     """It prints the tree."""
     write(place, SHORT)

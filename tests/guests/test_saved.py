@@ -109,6 +109,12 @@ def test_it_is_saved_where_it_ran(place: Place) -> None:
     shutil.rmtree(place.folder / "run")
 
 
+@pytest.mark.parametrize("name", ["shop.tap", "shop.tas"])
+def test_its_name_is_enough(place: Place, name: str) -> None:
+    """The end of it says what it is."""
+    assert "life 1" in run(place, save(place), "-o", name).output
+
+
 def test_a_pickle_of_any_name_runs(place: Place) -> None:
     """By what is in it."""
     environment = save(place)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from plait.errors import UsageError
 from plait.runner.options import Option, option_fields, read_given, split
-from plait.runner.settings import COMMAND_LINE, FILE, LOOP, Settings, names_plugin
+from plait.runner.settings import COMMAND_LINE, FILE, LOOP, SAYS_WHAT, Settings, names_plugin
 
 #: What every command line takes, and what each of the two programs does.
 HELP = (Option("help", flags=("-h", "--help"), help="show this, and exit", places=()),)
@@ -106,7 +106,10 @@ def _settings(
     if len(words) > 1:
         raise UsageError(f"{words[1]}: no such argument: give one application: see {program} --help")
     if words:
-        values["target"] = words[0]
+        name = SAYS_WHAT.get(os.path.splitext(words[0])[1], "target") if ":" not in words[0] else "target"
+        if name in values:
+            raise UsageError(f"{words[0]}: is given beside {values[name]}: give one of them")
+        values[name] = words[0]
     if rest:
         values["arguments"] = tuple(rest)
     # Most starts have nothing but a command line, and load nothing else.

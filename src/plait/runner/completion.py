@@ -28,7 +28,7 @@ SHELLS = {
 }
 
 #: What may stand behind the options of plaitd, where it is no plugin.
-APPLICATION = Option("target", metavar="APPLICATION", completes="file", patterns=("*.toml",))
+APPLICATION = Option("target", metavar="APPLICATION", completes="file", patterns=("*.toml", "*.tac"))
 
 
 @value

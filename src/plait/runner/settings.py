@@ -41,6 +41,8 @@ WHAT, CONFIGURATION, PROCESS, LOG, PRIVILEGES, LOOP, DEBUGGING = (
 
 #: The file of settings that is read where it lies in the folder of the start.
 FILE = "plait.toml"
+#: The ends of files that say what they are, each with the setting that would name them.
+SAYS_WHAT = {".tac": "python", ".etac": "python", ".tap": "file", ".tas": "source"}
 #: The origin of what was typed.
 COMMAND_LINE = "the command line"
 
@@ -110,7 +112,7 @@ class Settings(Value):
         "",
         metavar="APPLICATION",
         group=WHAT,
-        help="module:attribute, a file like shop.toml, or the name of a plugin with its options behind it",
+        help="module:attribute, a file like shop.toml or shop.tac, or the name of a plugin with its options behind it",
     )
     python: str = setting(
         "",
@@ -478,4 +480,4 @@ class Assignment(Value):
 
 def names_plugin(word: str) -> bool:
     """Say whether *word* is the name of a plugin, rather than of a module and an attribute, or of a file."""
-    return ":" not in word and "/" not in word and not word.endswith((".toml", ".py"))
+    return ":" not in word and "/" not in word and not word.endswith((".toml", ".py", *SAYS_WHAT))
