@@ -505,6 +505,42 @@ def test_the_new_component_comes_before_the_legacy_one(place: Place) -> None:
     assert (place.folder / "other.log").read_text() == ""
 
 
+def test_a_plugin_may_set_its_observer_when_it_gets_its_parent(place: Place) -> None:
+    """Carbon does so: there is no application before."""
+    source = """
+from zope.interface import implementer
+from twisted.application.service import IServiceMaker, Service
+from twisted.internet import reactor
+from twisted.logger import ILogObserver, Logger, textFileLogObserver
+from twisted.plugin import IPlugin
+from twisted.python import usage
+
+class Till(Service):
+    def setServiceParent(self, parent):
+        Service.setServiceParent(self, parent)
+        parent.setComponent(ILogObserver, textFileLogObserver(open("own.log", "a")))
+    def startService(self):
+        Logger(namespace="shop.till").info("at work")
+        reactor.callLater(0, reactor.stop)
+
+@implementer(IPlugin, IServiceMaker)
+class Maker:
+    tapname = "shop"
+    description = "Sells things."
+    options = usage.Options
+    def makeService(self, options):
+        return Till()
+
+maker = Maker()
+"""
+    (place.folder / "twisted" / "plugins").mkdir(parents=True)
+    place.write(source, "twisted/plugins/shop_plugin.py")
+    place.allow("twisted", "own.log")
+    ended = place.run("-n", "shop", environment={"PYTHONPATH": str(place.folder), "PYTHONDONTWRITEBYTECODE": "1"})
+    assert (ended.code, ended.output, ended.errors) == (0, "", "")
+    assert "at work" in (place.folder / "own.log").read_text()
+
+
 def test_an_observer_that_hands_on_to_logging_leaves_plaitds_log(place: Place) -> None:
     source = "application.setComponent(log.ILogObserver, log.PythonLoggingObserver('theirs').emit)\n"
     found = records(run(place, source + working("shop.warn('an event')"), "--log-format", "json"))
