@@ -93,6 +93,83 @@ def test_an_error_that_nobody_handles_is_told(place: Place, how: str, daemonize:
     assert "first put away" in ended.output
 
 
+WEB = """
+class Web(protocol.Protocol):
+    def dataReceived(self, data):
+        if data == b"exit":
+            sys.exit(4)
+        if data == b"fail":
+            raise ValueError("no luck")
+        self.transport.write(data)
+
+web = strports.service("unix:sock", protocol.Factory.forProtocol(Web))
+web.setName("web")
+add(first, web)
+"""
+
+
+def send(place: Place, data: bytes) -> bytes:
+    """Return what a client gets who sends *data*."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(place.folder / "sock"))
+        client.sendall(data)
+        return client.recv(10)
+
+
+@FORMS
+def test_an_error_over_what_a_client_sends_is_told_and_costs_that_client_only(place: Place, daemonize: bool) -> None:
+    """With its traceback and the path of the service; others are served."""
+    write(place, WEB)
+    running = start(place, daemonize)
+    assert send(place, b"fail") == b""
+    assert send(place, b"hello") == b"hello"
+    ended = running.stop()
+    assert ended.code == 0
+    assert ended.output.count("Traceback") == 1
+    found = re.search(r"^\S+ \[(\S+)#(\w+)\][^\n]*\n(\t[^\n]*\n)*\tValueError: no luck$", ended.output, re.MULTILINE)
+    assert found is not None, ended.output
+    assert (found[1], found[2]) == ("shop/web", "critical")
+
+
+@FORMS
+def test_sys_exit_over_what_a_client_sends_stops_in_order_with_its_code(place: Place, daemonize: bool) -> None:
+    """As anywhere."""
+    write(place, WEB)
+    running = start(place, daemonize)
+    send(place, b"exit")
+    ended = running.wait()
+    assert ended.code == 4
+    assert "first put away" in ended.output
+    assert ended.last_line.endswith("sys.exit(4): exit status 4")
+
+
+def test_the_failed_call_of_a_timer_is_told_and_the_timer_lives(place: Place) -> None:
+    """Where twistd leaves a service that runs and does nothing: the next call comes."""
+    write(
+        place,
+        """
+calls = []
+
+def sweep():
+    calls.append(1)
+    tell(str(len(calls)))
+    if len(calls) == 2:
+        raise ValueError("no luck")
+
+timer = internet.TimerService(0.05, sweep)
+timer.setName("timer")
+add(first, timer)
+""",
+    )
+    running = start(place, False)
+    assert [place.heard() for _ in range(4)] == ["1", "2", "3", "4"]
+    ended = running.stop()
+    assert ended.code == 0
+    assert re.search(r"\[shop/timer#error\].*ValueError: no luck", ended.output)
+    assert re.search(r'File "shop\.tac", line \d+, in sweep$', ended.output, re.MULTILINE)
+
+
 @LOOPS
 @pytest.mark.parametrize("how", [how for how in HOW if how not in ("a thread", "a trigger")])
 def test_sys_exit_stops_in_order_with_its_code(place: Place, how: str, loop: str) -> None:
@@ -271,3 +348,72 @@ application = plait.Application(
     assert place.heard() == "2"
     assert ask() == b"hello"
     assert running.stop().code == 0
+
+
+LOST = """
+class Line(protocol.Protocol):
+    def connectionMade(self):
+        self.transport.write(b"hello")
+
+def prepare(line):
+    return task.deferLater(reactor, 0.2, tell, "prepared")
+
+def make_client():
+    from twisted.internet import endpoints
+
+    return internet.ClientService(
+        endpoints.clientFromString(reactor, "unix:" + os.environ["PEER"]),
+        protocol.Factory.forProtocol(Line),
+        prepareConnection=prepare,
+    )
+"""
+
+
+def test_a_connection_lost_while_it_is_prepared_is_told(place: Place) -> None:
+    """Twisted's own service is stuck then; the log has why, with its path, and the stop ends in its time."""
+    write(place, LOST + "client = make_client()\nclient.setName('client')\nadd(first, client)\n")
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.bind(str(place.aside / "peer"))
+        peer.listen()
+        peer.settimeout(10)
+        running = place.foreground(
+            "--stop-timeout=1.5", name="shop.tac", environment={"PEER": str(place.aside / "peer")}
+        )
+        peer.accept()[0].close()
+        running.log_until(r"\[shop/client#critical\] Unhandled Error")
+        assert place.heard() == "prepared"
+        ended = running.stop()
+    assert ended.code == 0
+    assert ended.seconds < 5
+    assert re.search(r"\[shop/client#warning\] still stopping .* at the Deferred of ClientService", ended.output)
+
+
+def test_a_connection_lost_while_it_is_prepared_is_made_again(place: Place) -> None:
+    """In a tree, a function makes the next one: twice the peer hangs up, the third time it is connected."""
+    write(
+        place,
+        LOST
+        + """
+import plait
+from plait.guests.twisted import TwistedService
+
+application = plait.Application(
+    "shop",
+    [TwistedService(make_client, name="client", unhandled="fail", stop_timeout=0.1)],
+    backoff=plait.Backoff(base=0.01),
+)
+""",
+        "shop.py",
+    )
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.bind(str(place.aside / "peer"))
+        peer.listen()
+        peer.settimeout(10)
+        running = place.foreground(environment={"PEER": str(place.aside / "peer")})
+        for _ in range(2):
+            peer.accept()[0].close()
+        connection, _ = peer.accept()
+        with connection:
+            connection.settimeout(10)
+            assert connection.recv(10) == b"hello"
+            running.stop()

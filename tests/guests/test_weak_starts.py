@@ -248,6 +248,10 @@ def test_a_stale_pid_does_not_block(place: Place) -> None:
 
 TAKEN = {
     "strports.service": "strports.service('tcp:{port}:interface=127.0.0.1', protocol.Factory())",
+    "StreamServerEndpointService": (
+        "internet.StreamServerEndpointService("
+        "endpoints.TCP4ServerEndpoint(reactor, {port}, interface='127.0.0.1'), protocol.Factory())"
+    ),
     "TCPServer": "internet.TCPServer({port}, protocol.Factory(), interface='127.0.0.1')",
     "listenTCP": "Listens('web')",
 }
@@ -262,6 +266,7 @@ def test_a_port_in_use_is_told_whole(place: Place, how: str, daemonize: bool) ->
         write(
             place,
             f"""
+from twisted.internet import endpoints
 
 class Listens(Plain):
     def startService(self):
