@@ -298,3 +298,39 @@ add(master)
     assert ended.code == 0
     assert ended.last_line.endswith("ended: reactor.stop(): exit status 0")
     assert re.findall(r"(inner put away|disowned)$", ended.output, re.MULTILINE) == ["inner put away", "disowned"]
+
+
+# Before there is a loop -----------------------------------------------------------------------------------------------
+
+EARLY = {
+    "while the file runs": "tell('slow'); time.sleep(0.5); tell('later'); add(first)",
+    "in a privileged start": "add(first, Slow('slow'))",
+}
+
+
+@pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+@pytest.mark.parametrize("when", EARLY)
+def test_a_stop_before_there_is_a_loop_is_heard(place: Place, when: str, daemonize: bool) -> None:
+    """TERM while the file runs, or before privileges are dropped: nothing is started, and who waits is told."""
+    write(
+        place,
+        f"""
+class Slow(Plain):
+    def privilegedStartService(self):
+        tell("slow")
+        time.sleep(0.5)
+
+{EARLY[when]}
+""",
+    )
+    with open(place.root / "errors", "wb") as errors, open(place.root / "output", "wb") as output:
+        options = [] if daemonize else ["-n"]
+        process = place.popen(*options, "-y", "shop.tac", stdout=output, stderr=errors)
+    assert place.heard() == "slow"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == (143 if daemonize else 0)
+    said = (place.root / "errors").read_text() + (place.root / "output").read_text()
+    if daemonize or when == "while the file runs":
+        assert re.search(r"plaitd: stopped by SIGTERM before (it was ready|anything was started)$", said, re.MULTILINE)
+    assert "begins" not in said
+    assert not (place.folder / "plaitd.log").exists() or "begins" not in place.log
