@@ -93,6 +93,51 @@ def test_an_error_that_nobody_handles_is_told(place: Place, how: str, daemonize:
     assert "first put away" in ended.output
 
 
+@pytest.mark.parametrize(
+    "how", [how for how in HOW if how not in ("callWhenRunning", "a trigger", "a task of asyncio")]
+)
+def test_an_error_that_nobody_handles_fails_its_service_where_that_is_wanted(place: Place, how: str) -> None:
+    """With ``unhandled="fail"`` it gets a new life, and its neighbour keeps the old one."""
+    write(
+        place,
+        f"""
+import plait
+from plait.guests.twisted import TwistedService
+
+lives = []
+
+def fail():
+    if len(lives) == 1:
+        raise ValueError("no luck")
+
+async def wait():
+    await task.deferLater(reactor, 0.05, fail)
+
+class Second(Plain):
+    def startService(self):
+        super().startService()
+        lives.append(1)
+        {HOW[how]}
+        if len(lives) == 2:
+            tell("again")
+
+application = plait.Application(
+    "shop",
+    [TwistedService(first), TwistedService(lambda: Second("second"), name="second", unhandled="fail")],
+    backoff=plait.Backoff(base=0.01),
+)
+""",
+        "shop.py",
+    )
+    running = place.foreground()
+    assert place.heard() == "again"
+    ended = running.stop()
+    assert ended.code == 0
+    assert re.findall(r"(\w+ begins|\w+ put away)$", ended.output, re.MULTILINE) == [
+        *("first begins", "second begins", "second put away", "second begins", "second put away", "first put away"),
+    ]
+
+
 WEB = """
 class Web(protocol.Protocol):
     def dataReceived(self, data):
@@ -166,7 +211,7 @@ add(first, timer)
     assert [place.heard() for _ in range(4)] == ["1", "2", "3", "4"]
     ended = running.stop()
     assert ended.code == 0
-    assert re.search(r"\[shop/timer#error\].*ValueError: no luck", ended.output)
+    assert re.search(r"\[shop/timer#\w+\] [^\n]*ValueError: no luck", ended.output)
     assert re.search(r'File "shop\.tac", line \d+, in sweep$', ended.output, re.MULTILINE)
 
 
@@ -383,9 +428,9 @@ def test_a_connection_lost_while_it_is_prepared_is_told(place: Place) -> None:
         running.log_until(r"\[shop/client#critical\] Unhandled Error")
         assert place.heard() == "prepared"
         ended = running.stop()
-    assert ended.code == 0
+    assert ended.code == 70  # it was left behind
     assert ended.seconds < 5
-    assert re.search(r"\[shop/client#warning\] still stopping .* at the Deferred of ClientService", ended.output)
+    assert re.search(r"\[shop/client#warning\] still stopping .* in ClientService\.stopService", ended.output)
 
 
 def test_a_connection_lost_while_it_is_prepared_is_made_again(place: Place) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.application.service import Service as TwistedBase
 from twisted.internet.error import CannotListenError
+from twisted.python.failure import Failure
 
-from plait import BindError, Context, LeftBehind, NotFound, PlaitError, Service
-from plait.guests.twisted import logs, watching
+from plait import BindError, Context, LeftBehind, NotFound, PlaitError, Service, current
+from plait.guests.twisted import failures, logs, watching
 from plait.guests.twisted.events import ErrorUnhandled, ListenFailed, Policies, TimerFailed
 from plait.guests.twisted.names import name_of, unique
-from plait.guests.twisted.reactor import GuestReactor
+from plait.guests.twisted.reactor import GuestReactor, install
 from plait.guests.twisted.waiting import Outcome
 from plait.guests.twisted.watching import Trouble, Watch, is_collection
 
@@ -332,3 +333,23 @@ def hear_unhandled(path: str, error: BaseException) -> None:
             life.happened(Trouble("unhandled", error))
             return
         path = path.rpartition("/")[0]
+
+
+def _hear_failure(failure: Failure | None, event: object) -> None:
+    """Hear of what was logged as an error, in whatever thread it happened."""
+    error = failure.value if failure is not None else None
+    if error is None:
+        return
+    try:
+        path = current().path
+    except PlaitError:
+        return  # it belongs to nobody
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        install().callFromThread(hear_unhandled, path, error)
+    else:
+        hear_unhandled(path, error)
+
+
+failures.listen(_hear_failure)
