@@ -91,6 +91,8 @@ def later():
     tell("later")
 
 reactor.callWhenRunning(when_running)
+for phase in ("after", "during", "before"):
+    reactor.addSystemEventTrigger(phase, "startup", print, phase, "the startup")
 add(first, Second())
 """
 
@@ -102,11 +104,15 @@ def test_what_is_called_when_it_runs_comes_after_all_starts(place: Place, daemon
     plaitd = start(place, daemonize)
     assert place.heard() == "later"
     lines = said(plaitd.stop().output)
-    steps = [line for line in lines if line.startswith(("first begins", "second", "called", "later"))]
+    told = ("first begins", "second", "called", "later", "before the", "during the", "after the")
+    steps = [line for line in lines if line.startswith(told)]
     assert steps == [
         "first begins",
         f"second begins, in the loop: True running: {steps[1].rpartition(' ')[2]}",
+        "before the startup",
+        "during the startup",
         "called when running: True",
+        "after the startup",
         "later, in the loop: True",
     ]
 

@@ -268,6 +268,42 @@ def test_it_runs_as_a_daemon(tac: Tac, course: Course) -> None:
         assert tac.has_own_log or is_as_expected(tac, place.log), place.log
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["--pidfile=finger.pid"], ["--rundir=/"], ["--chroot=var"], ["-l", "var/finger.log"]],
+    ids=" ".join,
+)
+def test_the_ways_to_start_it_that_the_tutorial_tells(options: list[str], course: Course) -> None:
+    """Behind the file's name, as the page has them, for a server that becomes another user."""
+    (tac,) = (tac for tac in TACS if tac.id == "finger11")
+
+    async def run(place: Place) -> int:
+        async with course.box(tac.name, place.folder) as box:
+            var = place.folder / "var"
+            var.mkdir()
+            os.chown(var, 1, -1)
+            ended = place.run("-y", "finger11.tac", *options, program=box.enter(PLAITD))
+            assert (ended.code, ended.output, ended.errors) == (0, "", "")
+            (pid,) = place.relatives()
+            place_of = os.readlink(f"/proc/{pid}/root"), os.readlink(f"/proc/{pid}/cwd")
+            root = str(var) if options == ["--chroot=var"] else "/"
+            assert place_of == (root, {"--rundir=/": "/", "--chroot=var": str(var)}.get(options[0], str(place.folder)))
+            await tac.proof(box)
+            os.kill(pid, signal.SIGTERM)
+            assert wait_for_end(pid, STOP)
+            return pid
+
+    with Place(course.make_folder()) as place:
+        os.chown(place.folder, 1, -1)
+        pid = asyncio.run(run(place))
+        assert os.waitpid(pid, 0)[1] == 0
+        # From another root folder the pidfile is out of reach: it is emptied.
+        left = {path.name: path.stat().st_size for path in place.folder.glob("*.pid")}
+        assert left == ({"plaitd.pid": 0} if options == ["--chroot=var"] else {})
+        log = place.folder / ("var/finger.log" if "-l" in options else "plaitd.log")
+        assert is_as_expected(tac, log.read_text()), log.read_text()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("tac", TACS, ids=lambda tac: tac.id)
 def test_it_runs_under_twistd(tac: Tac, under_twistd: dict[str, Seen]) -> None:

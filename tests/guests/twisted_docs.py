@@ -32,9 +32,11 @@ def fetch() -> Path:
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--no-deps"]
         # pip asks each source distribution for its metadata, by building it: what that takes is in the environment.
         command += ["--no-build-isolation", "--no-binary", ":all:", "--dest", name, f"twisted=={VERSION}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
-        if done.returncode:
-            pytest.skip(f"NOT RUN: Twisted's source distribution cannot be fetched: {done.stderr[-500:]}")
+        try:
+            subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
+        except subprocess.SubprocessError as error:
+            said = str(getattr(error, "stderr", "") or error)
+            pytest.skip(f"NOT RUN: Twisted's source distribution cannot be fetched: {said[-500:].strip()}")
         (archive,) = folder.glob("*.tar.gz")
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
         assert digest == DIGEST, f"{archive.name} is not what it was: {digest}"
