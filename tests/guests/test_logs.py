@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.daemon import PATIENCE, Ended, Place, wait_for_end
+from tests.system.daemon import PATIENCE, PLAITD, Ended, Place, wait_for_end
 
 pytest.importorskip("twisted")
 
@@ -503,6 +503,17 @@ def test_the_new_component_comes_before_the_legacy_one(place: Place) -> None:
     run(place, OWN + other + working("shop.info('an event')"))
     assert "an event" in (place.folder / "own.log").read_text()
     assert (place.folder / "other.log").read_text() == ""
+
+
+def test_the_check_knows_whose_the_log_is(place: Place) -> None:
+    place.allow("own.log")
+    (place.folder / "plaitd.log").mkdir()
+    plait = (os.path.join(os.path.dirname(PLAITD), "plait"), "check")
+    place.write(TAC, "shop.tac")
+    assert "plaitd.log: cannot be written" in place.run("-y", "shop.tac", program=plait).errors
+    place.write(TAC + OWN, "shop.tac")
+    ended = place.run("-y", "shop.tac", program=plait)
+    assert (ended.code, ended.errors) == (0, "")
 
 
 def test_a_plugin_may_set_its_observer_when_it_gets_its_parent(place: Place) -> None:

@@ -25,6 +25,7 @@ from plait.process.leaving import make_sandbox
 from plait.process.pidfile import inspect_pidfile
 from plait.process.prepare import enter, should_daemonize
 from plait.process.privileges import Identity, acting_as, become, find_identity
+from plait.runner.guests import settle_log
 from plait.runner.preload import preload
 from plait.runner.reactors import loop_factory
 from plait.runner.sinks import STREAMS, _problem_of
@@ -55,6 +56,9 @@ def inspect(settings: Settings, application: Application, environ: Mapping[str, 
         logs = settings.log(is_daemon=daemonizes)
     except PlaitError:
         return problems  # it is among them; what was meant, or where we are, is not known
+    hosting = application.hosting()
+    if hosting is not None:
+        logs = settle_log(logs, hosting)
     passed: list[tuple[str, int]] = []
     if "LISTEN_FDS" in environ:
         from plait.passed_sockets import take_systemd
