@@ -86,7 +86,9 @@ class Host:
     words: tuple[str, ...]
     daemon: bool
     #: How it ends after TERM.
-    status: int
+    status: int = 0
+    #: Who it is, when it runs.
+    uid: int = 0
 
     def command(self, plugin: str) -> list[str]:
         """Return the words up to the options of *plugin*."""
@@ -95,8 +97,8 @@ class Host:
         return [*self.words, *twisted, plugin]
 
 
-FOREGROUND = Host(PLAITD, ("-n",), False, 0)
-DAEMON = Host(PLAITD, (), True, 0)
+FOREGROUND = Host(PLAITD, ("-n",), False)
+DAEMON = Host(PLAITD, (), True)
 #: twistd says in no log that it has started, but does not return before.
 REFERENCE = Host(TWISTD, ("-r", "asyncio", "--logfile", "plaitd.log", "--pidfile", "plaitd.pid"), True, -signal.SIGTERM)
 
@@ -198,7 +200,11 @@ class Rig:
         before = set(find_children())
         steps = case.case(self)
         options = next(steps)
+        for path in (self.data, *self.data.rglob("*")):
+            os.chown(path, self.host.uid, -1)
         self.running = self._start(self.host, [*self.host.command(case.plugin), *options], self.place.folder)
+        status = Path(f"/proc/{self.running.pid}/status").read_text()
+        assert re.findall(r"^Uid:\t(.*)$", status, re.MULTILINE) == ["\t".join([str(self.host.uid)] * 4)]
         next(steps, None)
         # Clients that say nothing, and stay: no reason not to stop.
         clients = [connect(address) for address in listening() if address[1] not in self.spared]

@@ -8,10 +8,12 @@ Every plugin that comes with Twisted runs under plaitd, to the proof of a real c
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +22,7 @@ import pytest
 from tests.guests import bundled_failing, bundled_net, bundled_talk, bundled_web  # noqa: F401 - they fill the table
 from tests.guests.bundled import CASES, DAEMON, FAILING, FOREGROUND, REFERENCE, TWISTD, Bundled, Host, Rig
 from tests.guests.network import network_of_its_own
-from tests.system.daemon import Place
+from tests.system.daemon import PLAITD, Place
 
 #: The cases that run as a daemon too.
 DAEMONS = ("web-path", "dns-secondary", "ftp-auth_memory", "procmon-keeps", "conch-key", "words-irc")
@@ -34,6 +36,13 @@ TWISTED = {"portforward": ["--twisted"], "procmon": ["--twisted"]}
 CLIENTS = ("curl", "dig", "ip", "nc", "openssl", "sic", "ssh", "sshpass", "swaks", "telnet", "unshare")
 
 by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def by_name_in(*names: str) -> pytest.MarkDecorator:
+    """Return the mark for the cases of these names alone."""
+    cases = [case for case in CASES if case.name in names]
+    assert len(cases) == len(names)
+    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
 
 
 @pytest.fixture
@@ -57,7 +66,6 @@ def apart() -> Iterator[None]:
 def test_no_plugin_is_forgotten() -> None:
     """Each has a case at least."""
     assert {case.plugin for case in CASES} == set(PLUGINS)
-    assert set(DAEMONS) <= {case.name for case in CASES}
 
 
 # They run -------------------------------------------------------------------------------------------------------------
@@ -71,10 +79,42 @@ def test_it_runs(apart: None, place: Place, case: Bundled) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("case", [each for each in CASES if each.name in DAEMONS], ids=lambda case: case.name)
+@by_name_in(*DAEMONS)
 def test_it_runs_as_a_daemon(apart: None, place: Place, case: Bundled) -> None:
     """As a daemon: the same, and the pidfile is gone."""
     Rig(place, DAEMON).prove(case)
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def public() -> Iterator[Place]:
+    """A folder to start plaitd in that is nobody's."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        with Place(Path(folder)) as place:
+            os.chown(place.folder, NOBODY, NOBODY)
+            yield place
+            place.assert_nothing_left()
+
+
+@pytest.mark.root
+@by_name_in("web-listen", "dns-pyzone", "mail-smtp_pop3")
+def test_it_runs_as_another_user(apart: None, public: Place, case: Bundled) -> None:
+    """Its ports below 1024 were bound before."""
+    host = Host(PLAITD, ("--uid", str(NOBODY), "--gid", str(NOBODY)), True, uid=NOBODY)
+    # Where Python itself is only root's, a warning says so.
+    Rig(public, host, expected=["modules in .* cannot be reached"]).prove(case)
+
+
+@pytest.mark.root
+@pytest.mark.long
+@pytest.mark.parametrize("loop", ["uvloop", "rloop", "epoll", "poll", "select"])
+@by_name
+def test_it_runs_on_every_loop(apart: None, place: Place, case: Bundled, loop: str) -> None:
+    """Twisted's reactor works on whichever loop it is given."""
+    Rig(place, Host(PLAITD, ("-n", "--reactor", loop), False)).prove(case)
 
 
 @pytest.mark.root
