@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -153,6 +154,16 @@ def test_its_help_is_twisteds_own(place: Place, helps: dict[str, str], plugin: s
     assert ended.output.startswith(f"Usage: plaitd [options] {plugin} ")
     shown = ended.output.partition("Options:")[2]
     assert shown.rstrip("\n") == helps[plugin].partition("Options:")[2].rstrip("\n")
+
+
+def test_who_has_read_enough_of_a_help_is_no_error(place: Place) -> None:
+    """As for the help of plaitd itself."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = place.run("web", "--help", stdout=writer)
+    os.close(writer)
+
+    assert (ended.code, ended.errors) == (128 + signal.SIGPIPE, "")
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)

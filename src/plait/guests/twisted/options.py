@@ -7,6 +7,7 @@ The parent is part of what a plugin may use: it reads there how it is run, and w
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -46,7 +47,12 @@ def make(maker: Any, arguments: Sequence[str], given: Mapping[str, Any]) -> tupl
     parent = Parent(maker, given)
     before = dict(parent)
     try:
-        parent.parseOptions([maker.tapname, *arguments])
+        try:
+            parent.parseOptions([maker.tapname, *arguments])
+        except BrokenPipeError:
+            # Nobody reads its help any more: ``head`` perhaps, which has enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise SystemExit(128 + signal.SIGPIPE) from None
         application = Application(maker.tapname)
         maker.makeService(parent.subOptions).setServiceParent(application)
     except usage.UsageError as error:
