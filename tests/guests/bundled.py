@@ -12,11 +12,12 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sysconfig
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -206,9 +207,13 @@ class Rig:
         status = Path(f"/proc/{self.running.pid}/status").read_text()
         assert re.findall(r"^Uid:\t(.*)$", status, re.MULTILINE) == ["\t".join([str(self.host.uid)] * 4)]
         next(steps, None)
-        # Clients that say nothing, and stay: no reason not to stop.
-        clients = [connect(address) for address in listening() if address[1] not in self.spared]
+        clients: list[socket.socket] = []
         try:
+            # Clients that say nothing, and stay: no reason not to stop.
+            for address in listening():
+                if address[1] not in self.spared:
+                    with suppress(ConnectionRefusedError):  # it was for one connection, which is over
+                        clients.append(connect(address))
             ended = self.running.stop(signal.SIGTERM, PATIENCE)
             if case.leaves and self.host is REFERENCE:
                 self._end_children(before)
