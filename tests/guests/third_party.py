@@ -67,7 +67,10 @@ class Environments:
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", str(folder)]
         command = [*pip, "install", "--no-deps", *arguments]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=250)
-        return ended.stderr.strip().rpartition("\n")[2] if ended.returncode else ""
+        if not ended.returncode:
+            return ""
+        lines = [line.strip() for line in ended.stderr.splitlines()]
+        return next((line for line in lines if re.match("(?i)error: |× ", line)), ended.stderr.strip())
 
     def _wheel(self) -> Path:
         """Return a wheel that installs plait as it is in the checkout, and follows it."""
