@@ -70,7 +70,7 @@ class Environments:
         if not ended.returncode:
             return ""
         lines = [line.strip() for line in ended.stderr.splitlines()]
-        return next((line for line in lines if re.match("(?i)error: |× ", line)), ended.stderr.strip())
+        return next((line for line in lines if re.match("(?i)error: ", line)), ended.stderr.strip())
 
     def _wheel(self) -> Path:
         """Return a wheel that installs plait as it is in the checkout, and follows it."""
