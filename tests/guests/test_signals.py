@@ -144,6 +144,36 @@ reactor.callWhenRunning(reactor.callLater, 0, take)
     assert "received SIGTERM: stopping" in ended.output
 
 
+@LOOPS
+def test_a_handler_of_asyncio_for_term_is_the_only_one(place: Place, loop: str) -> None:
+    """``loop.add_signal_handler(SIGTERM, ...)``: plait does not stop besides, and the loop is the one that runs."""
+    need(loop)
+    write(
+        place,
+        """
+import asyncio
+
+def hear():
+    print("heard")
+    reactor.callLater(0.1, reactor.stop)
+
+def take():
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, hear)
+    tell("took")
+
+add(first)
+reactor.callWhenRunning(reactor.callLater, 0, take)
+""",
+    )
+    running = start(place, False, "-r", loop)
+    assert place.heard() == "took"
+    ended = running.stop()
+    assert ended.code == 0
+    assert ended.output.count("heard") == 1
+    assert "received SIGTERM" not in ended.output
+    assert ended.last_line.endswith("ended: reactor.stop(): exit status 0")
+
+
 # reactor.stop() -------------------------------------------------------------------------------------------------------
 
 STOPS = {

@@ -168,9 +168,9 @@ def test_a_user_may_be_only_a_number(public: Place, asks: str) -> None:
 
 BROKEN = {
     "a syntax error": ("application = [\n", r"shop\.tac:1: '\[' was never closed: correct the file"),
-    "an exception": ("import os\n\n1 / 0\n", r"shop\.tac:3: ZeroDivisionError: division by zero: correct the file"),
+    "an exception": ("import os\n\n1 / 0\n", r"shop\.tac:3: ZeroDivisionError: division by zero: correct [^\n]+"),
     "no application": ("app = 1\n", r"shop\.tac: defines no variable `application`: write [^\n]+"),
-    "another KeyError": ("{}['application']\n", r"shop\.tac:1: KeyError: 'application': correct the file"),
+    "another KeyError": ("{}['application']\n", r"shop\.tac:1: KeyError: 'application': correct [^\n]+"),
     "a number": ("application = 42\n", r"shop\.tac: application: is int, which is no application: make it [^\n]+"),
     "an exit": ("import sys; sys.exit(7)\n", ""),
 }
