@@ -132,7 +132,7 @@ class Context(Generic[T]):
         its exception, after stopping them.
 
         A group that stops its children itself returns a future from *when_stopping*.  They are not asked to stop then
-        until that is done, or has taken the group's ``end_timeout``, but as `stop_child` says.
+        until that is done, but as `stop_child` says.
         """
         await self._host.supervise(children, failing=failing, when_ready=when_ready, when_stopping=when_stopping)
 

@@ -38,8 +38,12 @@ def stop_by_hand(supervisor: Supervisor, child: Child) -> None:
 
 
 def start_by_hand(supervisor: Supervisor, child: Child) -> None:
-    """Start *child* unless it lives; if it is waiting to start again, start it now."""
-    if child.task is not None or supervisor.final is not None:
+    """Start *child* unless it lives; if it is waiting to start again, start it now, if it is stopping, after that."""
+    if supervisor.final is not None or (child.task is not None and child.state is not State.STOPPING):
+        return
+    if child.task is not None:
+        child.held = False
+        supervisor.run(Sweep((child,), (child,)))
         return
     supervisor.drop_timer(child)
     child.held = False

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait.errors import LeftBehind, PlaitError, StopApplication
 from plait.events import State, describe
-from plait.tree.alarm import NEVER, Alarm
+from plait.tree.alarm import Alarm
 from plait.tree.application import Group
 from plait.tree.child import Child
 from plait.tree.policy import affected, should_restart
@@ -86,7 +86,6 @@ class Supervisor:
         self._finished = False
         self.is_live = True  # the children are seen to
         self.is_done = False  # the children have ended, while the life of the group may go on
-        self.own_stop_since: float | None = None  # the group itself is stopping, and its children with it
         self._waiter: asyncio.Future[None] | None = None
         self._when_ready: Callable[[], Any] = lambda: None
         self._when_stopping: Callable[[], object] = lambda: None
@@ -176,18 +175,15 @@ class Supervisor:
         self.advance(self.final)
 
     def _let_stop(self, sweep: Sweep, stops_itself: asyncio.Future[Any]) -> None:
-        """Ask no child to stop until *stops_itself* is done, or has taken too long: it is what stops them."""
+        """Ask no child to stop until *stops_itself* is done: it is what stops them."""
 
-        def ask(_: object = None) -> None:
-            if not sweep.due and not self._finished:
-                sweep.due = True
+        def ask(_: object) -> None:
+            sweep.due = True
+            if not self._finished:
                 self.post(self.advance, sweep)
 
         sweep.due = False
-        self.own_stop_since = self.tree.loop.time()
         stops_itself.add_done_callback(ask, context=self.tree.variables)
-        if self.group.end_timeout != NEVER:
-            self.tree.call_later(self.group.end_timeout, ask)
 
     def hurry(self, patience: float) -> None:
         """Ask all at once, and leave behind after *patience* seconds those that do not end."""
@@ -507,11 +503,9 @@ class Supervisor:
         assert isinstance(child.service, Group)
         timeout = child.service.end_timeout if self.hurried is None else min(child.service.end_timeout, self.hurried)
         now = self.tree.loop.time()
-        assert child.supervisor is not None
-        since = child.supervisor.own_stop_since
         if child.state is State.STOPPING:
-            child.asked_at = child.notice_at = now if since is None else since  # what its children took is told of them
-        self.alarm.set(child, end_of(child, now, timeout))
+            child.asked_at = child.notice_at = now  # what its children took is told of them
+        self.alarm.set(child, now + timeout)
 
     def overdue(self, child: Child, now: float) -> None:
         """Hear from the alarm that the time of *child*, to start or to stop, is over."""
@@ -594,13 +588,6 @@ class Supervisor:
             yield child
             if child.supervisor is not None:
                 yield from child.supervisor.walk()
-
-
-def end_of(child: Child, now: float, timeout: float) -> float:
-    """Return when the group *child*, whose children have ended by *now*, must end: after *timeout* of its own."""
-    assert child.supervisor is not None
-    since = child.supervisor.own_stop_since
-    return now + timeout if since is None else max(now, since + timeout)
 
 
 def outcome(task: asyncio.Task[None]) -> BaseException | None:

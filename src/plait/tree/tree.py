@@ -17,7 +17,7 @@ from plait.events import Event, State, describe
 from plait.tree.alarm import FIRST_NOTICE, NOTICE_EVERY
 from plait.tree.application import Application, Group, draw
 from plait.tree.child import Child
-from plait.tree.supervisor import Supervisor, end_of, outcome
+from plait.tree.supervisor import Supervisor, outcome
 
 if TYPE_CHECKING:
     import random
@@ -208,7 +208,7 @@ class Tree:
             self._limit.cancel()
         assert isinstance(root.service, Group)
         now = self.loop.time()
-        when = end_of(root, now, root.service.end_timeout)
+        when = now + root.service.end_timeout
         self._limit = self.call_at(min(when, max(now, self._end_at)), self._insist, root, now)
         self._notice = self.call_at(now + FIRST_NOTICE, self._tell, root, now)
 

@@ -38,6 +38,7 @@ class TwistedApplication(Application):
             IService(self.source),
             context,
             reactor,
+            stop_timeout=_COMMON["stop_timeout"],
             policies=Policies(),
             make_part=lambda service, name: part(service, name, _COMMON),
             is_top=True,

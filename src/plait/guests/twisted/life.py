@@ -54,6 +54,7 @@ class Life:
         context: Context[Any],
         reactor: GuestReactor,
         *,
+        stop_timeout: float | None,
         policies: Policies,
         make_part: Callable[[Any, str], Service[Any]],
         is_top: bool,
@@ -64,8 +65,11 @@ class Life:
         self.failing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._make_part = make_part
         self._is_top = is_top
+        self._stop_timeout = stop_timeout
         self._is_plain = is_plain(service)
         self._is_up = False
+        self._stops_itself: asyncio.Future[None] | None = None
+        self._progress_at = 0.0  # when the stop of one of its services was last heard of
         self._has_children = False  # the tree sees to them
         self._troubles: list[Trouble] = []
         self._names: dict[int, str] = {}
@@ -88,6 +92,8 @@ class Life:
                 del _lives[path]
             if watch.life is self:
                 watch.life = None
+            if self._stops_itself is not None:
+                self._stops_itself.cancel()
             if self.failing.done() and not self.failing.cancelled():
                 self.failing.exception()  # it has been told
             if self._is_top:
@@ -179,7 +185,37 @@ class Life:
         watch = self._watch
         if watch.stopping is None and not self._is_plain:
             watch.stop()
-        return None if watch.stopping is None else watch.stopping.future()
+        if watch.stopping is None or watch.stopping.is_done:
+            return None
+        self._stops_itself = future = watch.stopping.future()
+        self._look_whether_it_hangs()
+        return future
+
+    def _until(self, outcome: Outcome) -> float | None:
+        """Return when its own stop has taken too long; while its services come to their ends, it has not."""
+        return None if self._stop_timeout is None else max(outcome.since, self._progress_at) + self._stop_timeout
+
+    def _look_whether_it_hangs(self) -> None:
+        """If it stops no service any more, let the tree stop those that are left."""
+        future, outcome, loop = self._stops_itself, self._watch.stopping, asyncio.get_running_loop()
+        assert outcome is not None
+        assert future is not None
+        until = self._until(outcome)
+        if until is None or future.done():
+            return
+        waits = any(each.stopping and not each.stopping.is_done for each in self._watch.children.values())
+        now = loop.time() + 1e-6  # it may ring a little early
+        if until <= now and waits:
+            assert self._stop_timeout is not None
+            until = now + self._stop_timeout
+        if until <= now:
+            future.set_result(None)
+        else:
+            timer = loop.call_at(until, self._look_whether_it_hangs)
+            future.add_done_callback(lambda _: timer.cancel())
+
+    def _progressed(self) -> None:
+        self._progress_at = asyncio.get_running_loop().time()
 
     async def _stop(self) -> None:
         watch = self._watch
@@ -209,15 +245,18 @@ class Life:
         assert task is not None
         while True:
             try:
-                await outcome.wait(self.reactor.start_up)
+                async with asyncio.timeout_at(self._until(outcome)) as limit:
+                    await outcome.wait(self.reactor.start_up)
                 return
             except asyncio.CancelledError:
                 if task.cancelling() < 2:
                     continue  # that it is to stop, it knows
-                path, waited, where = self.context.path, loop.time() - outcome.since, outcome.where()
-                outcome.give_up()
-                text = f"{path}: left behind: did not stop in {waited:.3g} s, at {where}"
-                raise LeftBehind(text, path) from None
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+            path, waited, where = self.context.path, loop.time() - outcome.since, outcome.where()
+            outcome.give_up()
+            raise LeftBehind(f"{path}: left behind: did not stop in {waited:.3g} s, at {where}", path) from None
 
     # What happens meanwhile -------------------------------------------------------------------------------------
 
@@ -257,6 +296,9 @@ class Life:
         starts_them = self._is_plain and not self._watch.stopping
         watches = self._watch.children
         here = list({id(each): each for each in self.service}.values())
+        for each in here:
+            if not (starts_them or watches[id(each)].is_heard):
+                watches[id(each)].is_started = True  # as far as can be known
         return [each for each in here if starts_them or watches[id(each)].runs or not watches[id(each)].is_heard]
 
     def _part(self, service: Any) -> Service[Any]:
@@ -276,6 +318,8 @@ class Life:
     def child_stopped(self, child: Watch) -> None:
         """Hear that a service in it is being stopped, but not by the tree."""
         name = self._names.get(id(child.service))
+        if child.stopping is not None:
+            child.stopping.when_done(self._progressed)
         if self._has_children and name is not None:
             self._steer(self.context.stop_child, name)
 

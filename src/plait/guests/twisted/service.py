@@ -113,6 +113,7 @@ class TwistedService(Group):
             service,
             context,
             reactor,
+            stop_timeout=self.stop_timeout,
             policies=self.policies,
             make_part=lambda service, name: part(service, name, common),
             is_top=not self.is_part,

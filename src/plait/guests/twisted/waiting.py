@@ -26,6 +26,7 @@ class Outcome:
         self._known = known or function
         self.since = asyncio.get_running_loop().time() if _runs() else 0.0
         self.is_done = False
+        self.is_failed = False  # by itself, with nothing to wait for
         self.returned: Any = None
         self.result: Any = None
         self._awaited: Any = None
@@ -37,6 +38,7 @@ class Outcome:
             self.returned = function()
         except Exception:
             self._failure = Failure()
+            self.is_failed = True
         if self._failure is None and inspect.iscoroutine(self.returned):
             self._awaited = self.returned
             self._source = Deferred.fromCoroutine(self.returned)
@@ -48,7 +50,7 @@ class Outcome:
             self.is_done = True
             self.result = self.returned
         if self._source is not None:
-            self.returned = self._tell()
+            self.returned = self.tell()
             self._source.addBoth(self._arrived)
 
     @property
@@ -64,12 +66,7 @@ class Outcome:
 
     def again(self) -> Any:
         """Return what a further call is to return, which is spared: the same."""
-        if self._source is None:
-            return self.returned
-        told = self._tell()
-        if self.is_done:
-            self._fire(told)
-        return told
+        return self.returned if self._source is None else self.tell()
 
     def future(self) -> asyncio.Future[None]:
         """Return a future that is done when this is, whatever came of it."""
@@ -109,12 +106,20 @@ class Outcome:
         if self._source is not None and not self.is_done:
             self._source.cancel()
 
-    def _tell(self) -> Deferred[Any]:
-        assert self._source is not None
+    def tell(self) -> Deferred[Any]:
+        """Return a Deferred that fires as this does."""
         source = self._source
-        told: Deferred[Any] = Deferred(lambda _: source.cancel())
+        told: Deferred[Any] = Deferred(lambda _: None if source is None else source.cancel())
         self._told.append(told)
+        if self.is_done:
+            self._fire(told)
         return told
+
+    def hush(self) -> None:
+        """Let a failure be told once, by whoever waits for this."""
+        if self._failure is not None:
+            for told in self._told:
+                hush(told)
 
     def _fire(self, told: Deferred[Any]) -> None:
         if not told.called:

@@ -66,7 +66,7 @@ class Watch:
         self.pending: list[Outcome] = []  # what starts have returned, for the life to await
         self.stopping: Outcome | None = None
         self.troubles: list[Trouble] = []  # what happened before there was a life
-        self._starts_children = False
+        self._starts_children = self._stops_children = False
         self._hooks: dict[str, Hook] = {}
         if parent is not None:
             self._hook("privilegedStartService", self._privileged_by_others)
@@ -156,7 +156,11 @@ class Watch:
         for each in self.pending:
             each.give_up()
         self.pending.clear()
-        self.stopping = Outcome(self._method("stopService"))
+        self._stops_children = True
+        try:
+            self.stopping = Outcome(self._method("stopService"))
+        finally:
+            self._stops_children = False
         self.stopping.when_done(self._stopped)
         return self.stopping
 
@@ -166,6 +170,11 @@ class Watch:
         self._was_stopped = True
 
     def _stopped(self) -> None:
+        for child in self.children.values():
+            if child.stopping is not None:
+                child.stopping.hush()  # each tells of its own error
+            if not child.is_heard:
+                child.forget_start()
         if isinstance(self.service, StreamServerEndpointService) and not self.is_started:
             self.service._waitingForPort = None  # else Twisted takes its next start for done
 
@@ -191,6 +200,8 @@ class Watch:
             return outcome.again()
         if self.parent is not None and self.parent.life is not None:
             self.parent.life.child_stopped(self)
+        if outcome.is_failed and self.parent is not None and self.parent._stops_children:
+            return outcome.tell()
         return outcome.value()
 
     def _added(self, method: Any, service: Any) -> Any:
