@@ -7,9 +7,10 @@ To import this installs Twisted's reactor, on the loop that plait will run: impo
 
 from __future__ import annotations
 
+from plait.guests.twisted.events import ErrorUnhandled, ListenFailed, TimerFailed
 from plait.guests.twisted.reactor import install
 from plait.guests.twisted.service import TwistedService
 
 install()
 
-__all__ = ["TwistedService"]
+__all__ = ["ErrorUnhandled", "ListenFailed", "TimerFailed", "TwistedService"]

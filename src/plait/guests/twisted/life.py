@@ -369,8 +369,26 @@ class Life:
             child.end()
 
 
-def hear_unhandled(path: str, error: BaseException) -> None:
-    """Hear of an *error* that nobody handled, in the context of the service at *path*."""
+def _hear(failure: Failure | None, event: dict[str, Any]) -> None:
+    """Hear of an error that was logged, in the context where it happened, perhaps in a thread."""
+    if failure is None or watching.tells_itself:
+        return
+    try:
+        path = current().path
+    except PlaitError:
+        return  # nobody's
+    error = failure.value
+    if not isinstance(error, BaseException):
+        return
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        install().callFromThread(_pass_on, path, error)
+    else:
+        _pass_on(path, error)
+
+
+def _pass_on(path: str, error: BaseException) -> None:
     while path:
         life = _lives.get(path)
         if life is not None:
@@ -379,21 +397,4 @@ def hear_unhandled(path: str, error: BaseException) -> None:
         path = path.rpartition("/")[0]
 
 
-def _hear_failure(failure: Failure | None, event: object) -> None:
-    """Hear of what was logged as an error, in whatever thread it happened."""
-    error = failure.value if failure is not None else None
-    if error is None:
-        return
-    try:
-        path = current().path
-    except PlaitError:
-        return  # it belongs to nobody
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        install().callFromThread(hear_unhandled, path, error)
-    else:
-        hear_unhandled(path, error)
-
-
-failures.listen(_hear_failure)
+failures.listen(_hear)

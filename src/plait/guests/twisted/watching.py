@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _watches: dict[int, Watch] = {}
 
+#: Whether what Twisted logs just now has been told otherwise.
+tells_itself = False
+
 
 def is_collection(service: Any) -> bool:
     """Say whether *service* has services of its own."""
@@ -238,9 +241,14 @@ class Watch:
             self.troubles.append(trouble)
 
     def _timer_failed(self, method: Any, why: Failure) -> None:
+        global tells_itself
         self.report("timer", error_of(why))
         if self.policy("timer") == "log":
-            method(why)
+            tells_itself = True
+            try:
+                method(why)
+            finally:
+                tells_itself = False
         else:
             self.service._loop.running = False  # as the method does, without logging what the service fails with
 
