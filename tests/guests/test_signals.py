@@ -42,13 +42,16 @@ class Takes(Plain):
             self.take()
         elif WHERE == "in callWhenRunning":
             reactor.callWhenRunning(self.take)
+        elif WHERE == "in the file":
+            tell("took")
         else:
             self.later = task.deferLater(reactor, 0.1, self.take)
 
     def take(self):
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.hear)
-        tell("took")
+        if WHERE != "in the file":
+            tell("took")
 
     def hear(self, number, frame):
         print("heard", number)
@@ -56,12 +59,15 @@ class Takes(Plain):
         if number == signal.SIGTERM:
             reactor.callLater(0, reactor.stop)
 
-add(first, Takes("takes"))
+takes = Takes("takes")
+add(first, takes)
+if WHERE == "in the file":
+    takes.take()
 """
 
 
 @LOOPS
-@pytest.mark.parametrize("where", ["in startService", "in callWhenRunning", "much later"])
+@pytest.mark.parametrize("where", ["in the file", "in startService", "in callWhenRunning", "much later"])
 def test_what_the_application_takes_is_its_own(place: Place, where: str, loop: str) -> None:
     """Each signal is heard by it alone, at once; its TERM, which calls ``reactor.stop()``, ends with 0."""
     need(loop)
