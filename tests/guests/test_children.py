@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guests.tac import start, write
+from tests.guests.tac import run, start, write
 from tests.system.daemon import Foreground, Place
 
 
@@ -85,6 +85,41 @@ add(Ending())
     assert "#warn" not in ended.output
 
 
+def test_a_child_of_a_start_that_fails_is_ended_like_any_other(place: Place) -> None:
+    """It is told once, and waited for, although the reactor never ran."""
+    place.allow("ready")
+    write(
+        place,
+        KEEPER
+        + """
+class Ending(Keeper):
+    script = "trap 'sleep 0.3; echo put away; exit' TERM; touch ready; echo runs; while :; do sleep 0.1; done"
+
+    def startService(self):
+        super().startService()
+        while not os.path.exists("ready"):
+            time.sleep(0.01)
+
+    def stopService(self):
+        self.child.signalProcess("TERM")
+        return super().stopService()
+
+class Failing(service.Service):
+    name = "failing"
+
+    def startService(self):
+        raise ValueError("no")
+
+add(Ending(), Failing())
+""",
+    )
+    ended = run(place, False)
+
+    assert ended.code == 70
+    assert [place.heard(), place.heard(), place.heard()] == ["runs", "put away", "ended"]
+    assert "killed" not in ended.output
+
+
 def test_a_child_that_does_not_listen_costs_the_deadline_and_is_killed(place: Place) -> None:
     """The log names it: while it is waited for, and when it is killed."""
     running = started(
@@ -109,6 +144,33 @@ add(Deaf())
         ended.output,
         re.MULTILINE,
     ), ended.output
+
+
+def test_words_that_nobody_reads_do_not_hold_the_stop(place: Place) -> None:
+    """Who has paused the output of a child gets a moment, and no more."""
+    running = started(
+        place,
+        """
+class Pausing(Ear):
+    def outReceived(self, data):
+        self.transport.pauseProducing()
+        super().outReceived(data)
+
+class Talking(Keeper):
+    script = "trap 'echo more; exit' TERM; echo runs; while :; do sleep 0.1; done"
+
+    def stopService(self):
+        self.child.signalProcess("TERM")
+        return super().stopService()
+
+Ear = Pausing
+add(Talking())
+""",
+    )
+    ended = running.stop()
+
+    assert ended.code == 0
+    assert 0.9 < ended.seconds < 8
 
 
 def test_a_child_that_was_not_spawned_by_the_reactor_is_no_zombie(place: Place) -> None:

@@ -9,6 +9,7 @@ import os
 import select
 import signal
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet import process as processes
@@ -17,7 +18,7 @@ from twisted.logger import Logger
 #: How long a child may take to end after TERM, in seconds, before it is killed: as long as Twisted's ProcessMonitor
 #: lets its own.
 GRACE = 5.0
-#: How long the system may take to end what was killed, in seconds.
+#: How long the system may take to end what was killed, and what was written may take to be read, in seconds.
 LAST_MOMENT = 1.0
 #: What tells a process to end, by name and by number, as Twisted takes a signal.
 ENDING = {word for name in ("HUP", "INT", "KILL", "QUIT", "TERM") for word in (name, signal.Signals[f"SIG{name}"])}
@@ -91,9 +92,12 @@ class Children:
 
     async def ending(self) -> None:
         """Wait for the end of those that were told by whoever started them, and for what they have to say."""
+        ended = self._ended = self._ended or []  # without `begin_stop` where the reactor never ran
         await self._gone(self._told)
-        while any(_has_news(process) for process in self._ended or ()):
-            await asyncio.sleep(0)
+        with suppress(TimeoutError):  # somebody else may write there without end
+            async with asyncio.timeout(LAST_MOMENT):
+                while any(_has_news(process) for process in ended):
+                    await asyncio.sleep(0)
 
     async def end(self) -> None:
         """
@@ -109,11 +113,9 @@ class Children:
                 await self._gone(processes.reapProcessHandlers)
         except TimeoutError:
             self.kill(f"did not end in {GRACE:g} s")
-            try:
+            with suppress(TimeoutError):  # the system is not done with it
                 async with asyncio.timeout(LAST_MOMENT):
                     await self._gone(processes.reapProcessHandlers)
-            except TimeoutError:
-                pass  # the system is not done with it
 
     def kill(self, reason: str) -> None:
         """Kill those that are left."""

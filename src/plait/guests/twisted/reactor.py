@@ -201,13 +201,15 @@ class GuestReactor(AsyncioSelectorReactor):
         """Wait for what the first triggers returned, call the others, and leave the loop."""
         self.begin_shutdown()
         try:
-            if self._finished is not None and self._held is not None:
-                try:
-                    await self._children.ending()
-                finally:
+            try:
+                await self._children.ending()
+            finally:
+                if self._finished is not None and self._held is not None:
                     self._held.callback(None)  # with the next phase their pipes are closed
+            if self._finished is not None:
                 await self._triggered(self._finished)
-                await self._children.end()
+            await self._children.end()
+            if self._finished is not None:
                 for thread, pool in self._pools:
                     await _joined(thread, pool)
                 self._pools.clear()
