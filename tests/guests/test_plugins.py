@@ -269,8 +269,19 @@ def test_without_twisted(place: Place) -> None:
     ended = place.run("-ny", "shop.tac", environment=without)
     assert (ended.code, ended.errors) == (78, f"plaitd: shop.tac: {told}")
     ended = place.run("-n", "web", environment=without)
-    assert ended.code == 2
-    assert ended.errors.startswith("plaitd: web: no such plugin: see plaitd --help")
+    assert (ended.code, ended.errors) == (
+        2,
+        "plaitd: web: no such plugin: see plaitd --help, or give an application such as web:application, or, for a "
+        "plugin of Twisted, pip install plait[twisted]\n",
+    )
+    (place.folder / "own.py").write_text("from plait.guests.twisted import TwistedService\n")
+    place.allow("own.py", "__pycache__")
+    ended = place.run("-n", "own:application", environment=without)
+    assert (ended.code, ended.errors) == (
+        78,
+        f"plaitd: {place.folder}/own.py:1: plait.guests.twisted: needs the package twisted: pip install "
+        "plait[twisted]\n",
+    )
 
 
 def test_check_looks_at_a_plugin(place: Place) -> None:

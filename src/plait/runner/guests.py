@@ -38,20 +38,25 @@ def find_guest(name: str, who: str) -> Any:
     ``make_handler(made, path_of)`` returns a ``logging.Handler`` for one of its log observers, or None.  *given* are
     the settings that a person gave, by the names of their fields; *failed* is `plait.runner.names.failed`.
     """
+    from importlib.util import find_spec
+
     from plait.runner.entry_points import find
 
     offered = find(GROUP, name)
     if not offered:
         raise ConfigurationError(f"{who}: is for {name}, which this plaitd cannot host: pip install plait[{name}]")
     module, _, attribute = offered[0].target.partition(":")
-    try:
-        return getattr(import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "plait":
-            raise
-        raise ConfigurationError(
-            f"{who}: is for {name}, and the module {error.name!r} is not installed here: pip install plait[{name}]"
-        ) from error
+    missing, cause = name, None
+    if find_spec(name) is not None:
+        try:
+            return getattr(import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == "plait":
+                raise
+            missing, cause = str(error.name), error
+    raise ConfigurationError(
+        f"{who}: is for {name}, and the module {missing!r} is not installed here: pip install plait[{name}]"
+    ) from cause
 
 
 def given_of(settings: Settings) -> dict[str, Any]:

@@ -98,6 +98,8 @@ def is_known(name: str) -> bool:
 
 def unknown(name: str, *, is_of_twisted: bool = False) -> UsageError:
     """Say that there is no plugin called *name*, or none of Twisted's, and which is meant perhaps."""
+    from importlib.util import find_spec
+
     from plait.runner.options import nearest
 
     known = [] if is_of_twisted else [each.name for each in scan(GROUP)]
@@ -111,7 +113,10 @@ def unknown(name: str, *, is_of_twisted: bool = False) -> UsageError:
     if near:
         return UsageError(f"{name}: no such plugin{near}: see plaitd --help")
     word = name if name.isidentifier() else "shop"
-    return UsageError(f"{name}: no such plugin: see plaitd --help, or give an application such as {word}:application")
+    advice = f"see plaitd --help, or give an application such as {word}:application"
+    if find_spec("twisted") is None:
+        advice += ", or, for a plugin of Twisted, pip install plait[twisted]"
+    return UsageError(f"{name}: no such plugin: {advice}")
 
 
 def read_command(found: EntryPoint) -> Command:
