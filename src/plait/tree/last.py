@@ -11,15 +11,15 @@ from collections.abc import Awaitable, Callable
 async def do_last(path: str, functions: list[Callable[[], Awaitable[object]]]) -> None:
     """Await *functions*, the last first; raise what they failed with, when all have been called."""
     errors: list[BaseException] = []
-    is_cancelled = False
+    cancelled: asyncio.CancelledError | None = None
     while functions:
         try:
             await functions.pop()()
-        except asyncio.CancelledError:
-            is_cancelled = True
+        except asyncio.CancelledError as error:
+            cancelled = error
         except Exception as error:
             errors.append(error)
-    if is_cancelled:
-        errors.append(TimeoutError(f"{path}: what was to be done at the end took too long"))
     if errors:
         raise BaseExceptionGroup(f"{path}: errors while stopping", errors)
+    if cancelled is not None:
+        raise cancelled

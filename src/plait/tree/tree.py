@@ -171,7 +171,9 @@ class Tree:
 
         def ended(_: object) -> None:
             limit[-1].cancel()
-            if task.exception() is not None:
+            if task.cancelled():
+                self._add_error(TimeoutError(f"{self.root.path}: what is done at the end took too long"))
+            elif task.exception() is not None:
                 self._add_error(task.exception())
             self._finish()
 
