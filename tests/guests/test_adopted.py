@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import pickle
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -74,6 +75,7 @@ class InOrder(twisted.MultiService):
         twisted.Service.stopService(self)
         for each in self:
             await maybeDeferred(each.stopService)
+        await deferLater(reactor, 1, lambda: None)
 
 
 def later(seconds: float, what: str) -> Callable[[], Deferred[Any]]:
@@ -220,7 +222,6 @@ def test_a_failed_start_in_a_collection_is_named_and_taken_back(of: type[twisted
     assert len(told) == len(set(told))
 
 
-@pytest.mark.logs("ERROR .*")
 def test_errors_of_stops_are_told_once_and_with_their_path() -> None:
     """The failure is not called unhandled besides."""
 
@@ -235,6 +236,7 @@ def test_errors_of_stops_are_told_once_and_with_their_path() -> None:
         assert failed[:2] == ["shop/web/one", "shop/web/two"]
 
     run(main())
+    gc.collect()
 
 
 def test_collections_in_collections() -> None:
@@ -436,6 +438,18 @@ def test_a_service_that_takes_no_attributes_is_run_unheard(of: type[twisted.Mult
     """It is started and stopped as the others, each once."""
     living(fill(of(), Closed("one"), Told("two")), nothing)
     assert sorted(word for word in told if "own" not in word) == ["start one", "start two", "stop one", "stop two"]
+
+
+def test_a_service_that_takes_no_attributes_comes_later() -> None:
+    """It is shown, too."""
+    source = fill(Own(), Told("one"))
+
+    async def body(tree: Tree, trace: Trace) -> None:
+        Closed("late").setServiceParent(source)
+        await reached_there(tree, "shop/web/late", State.READY)
+
+    living(source, body)
+    assert [word for word in told if "own" not in word] == ["start one", "start late", "stop late", "stop one"]
 
 
 def test_a_running_service_is_saved_and_copied_without_its_hooks() -> None:

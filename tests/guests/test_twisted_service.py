@@ -450,6 +450,20 @@ def test_errors_of_stops_are_collected() -> None:
     assert texts == ["no luck", "no luck"]
 
 
+def test_a_stop_that_comes_while_a_service_stops_by_itself() -> None:
+    """It has failed, and its stop goes on: it is not cut off by that everything stops now."""
+    leaf = Told("leaf", stop=later(3, "leaf is down"))
+
+    async def body(tree: Tree, trace: Trace) -> None:
+        from plait.guests.twisted.life import _lives
+
+        _lives["shop/web"].failing.set_exception(ValueError("no luck"))
+        await asyncio.sleep(1)
+
+    living(leaf, body, error=BaseExceptionGroup)
+    assert told[-2:] == ["stop leaf", "leaf is down"]
+
+
 # Again ----------------------------------------------------------------------------------------------------------------
 
 

@@ -212,6 +212,23 @@ def test_a_group_that_hangs_before_its_children_is_bound_as_any_service() -> Non
     run(main())
 
 
+def test_a_later_life_has_its_start_as_the_first() -> None:
+    """Its children of before have ended, which says nothing about this life."""
+    hangs: list[bool] = []
+
+    async def life(context: Context[Any]) -> None:
+        if hangs:
+            await asyncio.Event().wait()
+        hangs.append(True)
+        await context.supervise()
+
+    async def body(tree: Tree, trace: Trace) -> None:
+        with pytest.raises(StartFailed, match="not ready after 5 s"):
+            await tree.restart("app/own")
+
+    living(Own("own", [probe("one")], life=life, start_timeout=5.0, restart="never"), body)
+
+
 def test_a_stop_while_a_group_is_before_its_children() -> None:
     """It is cancelled, and that is all."""
 

@@ -326,6 +326,7 @@ class Life:
     def child_added(self, child: Watch) -> None:
         """Hear that a service was put into it, and started if this runs."""
         if self._has_children and child.runs and id(child.service) not in self._names:
+            child.is_started = True  # unheard, perhaps
             self._move(self._add(child))
 
     def child_removed(self, child: Watch) -> bool:
