@@ -289,3 +289,12 @@ def test_an_exception_in_either_start(place: Place, method: str, daemonize: bool
     assert "Traceback" in ended.output
     line = place.line_of("raise RuntimeError", "shop.tac").partition(":")[2]
     assert f'shop.tac", line {line}, in {method}' in ended.output
+
+
+def test_a_thread_that_began_with_the_file_is_named_when_the_daemon_loses_it(place: Place) -> None:
+    """As under twistd the daemon runs without it; the log says so."""
+    poller = "threading.Thread(target=threading.Event().wait, name='poller', daemon=True).start()"
+    write(place, f"import threading\n{poller}\n{IDLE}")
+    ended = start(place, True).stop()
+    assert ended.code == 0
+    assert "[plait#warning] threads that began before the daemon was there are not in it: poller\n" in ended.output

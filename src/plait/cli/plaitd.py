@@ -66,6 +66,7 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
     from plait.process.prepare import prepare
     from plait.runner.house import connects_of, find_observers, open_house, open_log
     from plait.runner.reactors import loop_factory
+    from plait.runner.settings import APPLICATION
     from plait.values import replace
 
     log_settings = settings.log(is_daemon=daemonize)
@@ -102,11 +103,13 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
             open_log=open_log,
             connects=connects_of(application) if process_settings.sandbox else (),
             before_leaving=hosting.start_privileged if hosting is not None else None,
+            loses_threads=hosting is not None,  # as twistd does, and says nothing
         ) as prepared,
         open_house(prepared, log_settings, for_people=for_people, capture=not settings.debug, hosting=hosting) as house,
     ):
         if settings.title:
-            house.show_title(settings.title)
+            # Who asked for it with an option is to hear what is missing; an application that knows nothing of us, not.
+            house.show_title(settings.title, asked=dict(settings.origins).get("title") != APPLICATION)
         return house.run(application, signals, make_loop, stop_timeout=settings.stop_timeout, around=around)
 
 

@@ -57,12 +57,17 @@ class Parent:
             pass  # the parent was killed: nobody waits, and the daemon may well go on
 
 
+def other_threads() -> str:
+    """Return the names of all threads but this one: a fork loses them, and keeps the locks that they hold."""
+    return ", ".join(thread.name for thread in threading.enumerate() if thread is not threading.current_thread())
+
+
 def refuse_threads() -> None:
-    """Raise `ConfigurationError` if other threads run: a fork would lose them, and keep the locks that they hold."""
-    others = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+    """Raise `ConfigurationError` if other threads run."""
+    others = other_threads()
     if others:
         raise ConfigurationError(
-            f"threads run already ({', '.join(others)}): start them in a service, not while the application loads, "
+            f"threads run already ({others}): start them in a service, not while the application loads, "
             "or stay in the foreground with --nodaemon"
         )
 
@@ -74,9 +79,8 @@ def fork_daemon(log_name: str, on_death: Callable[[], object]) -> Parent:
     *log_name* is what the parent names when the daemon dies without a word.  *on_death* is called in the parent then:
     it removes what the daemon no longer can.  All signals are blocked in the daemon, until `detach`.
 
-    Raises `ConfigurationError` if other threads run, and `PlaitError` if the system does not fork.
+    Other threads are lost: see `refuse_threads`.  Raises `PlaitError` if the system does not fork.
     """
-    refuse_threads()
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:

@@ -176,6 +176,7 @@ def prepare(
     open_log: Callable[[str], int] | None = None,
     connects: Iterable[Endpoint] = (),
     before_leaving: Callable[[], None] | None = None,
+    loses_threads: bool = False,
 ) -> Prepared:
     """
     Prepare this process to serve *endpoints*, and return what is needed to run it and to put it away.
@@ -189,7 +190,8 @@ def prepare(
     before.  *log_name* is the absolute path of the log, or the name of a stream: the parent names it when
     the daemon dies without a word.  *open_log* opens it, where that cannot be done later.  *connects* are where the
     application will connect to: the sandbox lets it.  *before_leaving* is called in the process that will run, while it
-    is still who started it.
+    is still who started it.  A daemon is refused when threads run already, which it would lose; with *loses_threads* it
+    loses them, and that is noted.
     """
     # Standard streams first: a socket that got the number of a closed one would be replaced by /dev/null below.
     fill_standard_streams()
@@ -205,9 +207,12 @@ def prepare(
         leaving = prepared._leaving = _find_leaving(settings)
         null = -1
         if settings.daemonize:
-            from plait.process.daemon import detach, fork_daemon, open_null, refuse_threads
+            from plait.process.daemon import detach, fork_daemon, open_null, other_threads, refuse_threads
 
-            refuse_threads()
+            if not loses_threads:
+                refuse_threads()
+            elif others := other_threads():
+                prepared.note("warning", f"threads that began before the daemon was there are not in it: {others}")
             null = open_null() if settings.chroot else -1  # a jail may have none
         # 1. Paths mean what they meant where they were typed: resolved before the directory changes.
         path = os.path.abspath(settings.pidfile) if settings.pidfile else ""

@@ -75,7 +75,7 @@ def inspect(settings: Settings, application: Application, environ: Mapping[str, 
         sandbox = make_sandbox(process)
         if sandbox is not None:
             sandbox.close()
-    if daemonizes:
+    if daemonizes and application.hosting() is None:
         with noting(problems):
             refuse_threads()
     if process.leaves:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, PlaitError, UsageError
+from plait.runner.settings import APPLICATION
 from plait.values import replace
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def settle(settings: Settings, hosting: Hosting) -> Settings:
     if settings.originalname:
         asked.pop("title", None)
     asked |= dict(hosting.insists)
-    return replace(settings, **asked, origins=tuple((said | dict.fromkeys(asked, "the application")).items()))
+    return replace(settings, **asked, origins=tuple((said | dict.fromkeys(asked, APPLICATION)).items()))
 
 
 def settle_log(settings: LogSettings, hosting: Hosting) -> LogSettings:

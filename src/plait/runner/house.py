@@ -110,13 +110,13 @@ class House:
         self._logs = logs
         self._behind = behind
 
-    def show_title(self, title: str) -> None:
-        """Show *title* as that of the process."""
+    def show_title(self, title: str, *, asked: bool = True) -> None:
+        """Show *title* as that of the process; what cannot be shown of it is a warning for who *asked* for it."""
         from plait.runner.title import set_title
 
         problem = set_title(title)
         if problem:
-            log.warning("%s", problem)
+            log.log(logging.WARNING if asked else logging.DEBUG, "%s", problem)
 
     def run(
         self,

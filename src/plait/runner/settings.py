@@ -46,6 +46,9 @@ SAYS_WHAT = {".tac": "python", ".etac": "python", ".tap": "file", ".tas": "sourc
 #: The origin of what was typed.
 COMMAND_LINE = "the command line"
 
+#: The origin of what the application itself asks for, or insists on.
+APPLICATION = "the application"
+
 #: Settings of which one excludes the others: what was said closer to the command line wins, and then the first here.
 RIVALS = (("target", "python", "file", "source"), ("nodaemon", "daemon"), ("logger", "syslog", "journal", "logfile"))
 
