@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -14,13 +14,13 @@ from twisted.application.service import Service as TwistedBase
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
-from plait import BindError, Context, LeftBehind, NotFound, PlaitError, Service, current
+from plait import BindError, Context, LeftBehind, PlaitError, Service, current
 from plait.guests.twisted import failures, logs, watching
 from plait.guests.twisted.events import ErrorUnhandled, ListenFailed, Policies, TimerFailed
-from plait.guests.twisted.names import name_of, unique
+from plait.guests.twisted.parts import Parts
 from plait.guests.twisted.reactor import GuestReactor, install
 from plait.guests.twisted.waiting import Outcome
-from plait.guests.twisted.watching import Trouble, Watch, is_collection
+from plait.guests.twisted.watching import Trouble
 
 #: What a collection must leave as `MultiService` has it, so that its children can be started one by one.
 _PLAIN = ("privilegedStartService", "startService", "stopService")
@@ -63,18 +63,14 @@ class Life:
         self.context = context
         self.reactor = reactor
         self.failing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._make_part = make_part
         self._is_top = is_top
         self._stop_timeout = stop_timeout
         self._is_plain = is_plain(service)
         self._is_up = False
         self._stops_itself: asyncio.Future[None] | None = None
-        self._progress_at = 0.0  # when the stop of one of its services was last heard of
-        self._has_children = False  # the tree sees to them
         self._troubles: list[Trouble] = []
-        self._names: dict[int, str] = {}
-        self._moves: set[asyncio.Task[None]] = set()
         self._watch = watching.watch(service, policies)
+        self.parts = Parts(self._watch, context, make_part)
 
     async def run(self) -> None:
         """Live once."""
@@ -106,17 +102,16 @@ class Life:
         except BaseException:
             await self._undo()
             raise
-        parts = [self._part(each) for each in self._present()]
-        self._has_children = True
+        starts_them = self._is_plain and not self._watch.stopping
         try:
             await self.context.supervise(
-                parts,
+                self.parts.begin(starts_them=starts_them),
                 failing=self.failing,
                 when_ready=self._ready,
                 when_stopping=self._stopping,
             )
         finally:
-            self._has_children = False
+            self.parts.end()
             await self._stop()
 
     # The start --------------------------------------------------------------------------------------------------
@@ -193,7 +188,7 @@ class Life:
 
     def _until(self, outcome: Outcome) -> float | None:
         """Return when its own stop has taken too long; while its services come to their ends, it has not."""
-        return None if self._stop_timeout is None else max(outcome.since, self._progress_at) + self._stop_timeout
+        return None if self._stop_timeout is None else max(outcome.since, self.parts.progress_at) + self._stop_timeout
 
     def _look_whether_it_hangs(self) -> None:
         """If it stops no service any more, let the tree stop those that are left."""
@@ -213,9 +208,6 @@ class Life:
         else:
             timer = loop.call_at(until, self._look_whether_it_hangs)
             future.add_done_callback(lambda _: timer.cancel())
-
-    def _progressed(self) -> None:
-        self._progress_at = asyncio.get_running_loop().time()
 
     async def _stop(self) -> None:
         watch = self._watch
@@ -285,89 +277,6 @@ class Life:
         found = BindError(f"{self.context.path}: cannot listen on {where}: {why}")
         found.__cause__ = error
         return found
-
-    # Children that come and go ----------------------------------------------------------------------------------
-
-    def _present(self) -> list[Any]:
-        """Return the services in it that are to stand in the tree."""
-        if not is_collection(self.service):
-            return []
-        self._watch.look_inside()
-        starts_them = self._is_plain and not self._watch.stopping
-        watches = self._watch.children
-        here = list({id(each): each for each in self.service}.values())
-        for each in here:
-            if not (starts_them or watches[id(each)].is_heard):
-                watches[id(each)].is_started = True  # as far as can be known
-        return [each for each in here if starts_them or watches[id(each)].runs or not watches[id(each)].is_heard]
-
-    def _part(self, service: Any) -> Service[Any]:
-        name = self._names[id(service)] = unique(name_of(service), self._names.values())
-        return self._make_part(service, name)
-
-    def child_started(self, child: Watch) -> None:
-        """Hear that the application has started a service in it."""
-        if not self._has_children:
-            return
-        name = self._names.get(id(child.service))
-        if name is None:
-            self._move(self._add(child))
-        else:
-            self._steer(self.context.start_child, name)
-
-    def child_stopped(self, child: Watch) -> None:
-        """Hear that a service in it is being stopped, but not by the tree."""
-        name = self._names.get(id(child.service))
-        if child.stopping is not None:
-            child.stopping.when_done(self._progressed)
-        if self._has_children and name is not None:
-            self._steer(self.context.stop_child, name)
-
-    def child_added(self, child: Watch) -> None:
-        """Hear that a service was put into it, and started if this runs."""
-        if self._has_children and child.runs and id(child.service) not in self._names:
-            child.is_started = True  # unheard, perhaps
-            self._move(self._add(child))
-
-    def child_removed(self, child: Watch) -> bool:
-        """Hear that a service was taken out of it, and stopped if this runs; say whether its watch is still needed."""
-        name = self._names.pop(id(child.service), None)
-        if not self._has_children or name is None:
-            return False
-        self._move(self._remove(child, name))
-        return True
-
-    def _steer(self, command: Callable[[str], None], name: str) -> None:
-        try:
-            command(name)
-        except NotFound:
-            pass  # it has left the tree, or never came into it
-
-    def _move(self, move: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(move)
-        self._moves.add(task)  # the loop holds it weakly
-        task.add_done_callback(self._moves.discard)
-
-    def _add(self, child: Watch) -> Awaitable[None]:
-        part = self._part(child.service)
-
-        async def add() -> None:
-            try:
-                await self.context.add(part)
-            except PlaitError as error:
-                # The tree has told why; or this stops, and that with it.
-                self._names.pop(id(child.service), None)
-                self.context.log.debug("%s: %s", part.name, error)
-
-        return add()
-
-    async def _remove(self, child: Watch, name: str) -> None:
-        try:
-            await self.context.remove(name)
-        except PlaitError:
-            pass  # it was not there any more
-        if child.parent is self._watch:
-            child.end()
 
 
 def _hear(failure: Failure | None, event: dict[str, Any]) -> None:

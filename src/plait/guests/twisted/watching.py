@@ -191,7 +191,7 @@ class Watch:
             return None  # it was added meanwhile, and started then: its collection would start it twice
         returned = self.start()
         if self.parent is not None and self.parent.life is not None:
-            self.parent.life.child_started(self)
+            self.parent.life.parts.started(self)
         return returned
 
     def _stopped_by_others(self, method: Any) -> Any:
@@ -202,7 +202,7 @@ class Watch:
         if outcome is before:
             return outcome.again()
         if self.parent is not None and self.parent.life is not None:
-            self.parent.life.child_stopped(self)
+            self.parent.life.parts.stopped(self)
         if outcome.is_failed and self.parent is not None and self.parent._stops_children:
             return outcome.tell()
         return outcome.value()
@@ -216,14 +216,14 @@ class Watch:
                 self.children.pop(id(service), None)
                 child.end()
             elif self.life is not None:
-                self.life.child_added(child)
+                self.life.parts.added(child)
 
     def _removed(self, method: Any, service: Any) -> Any:
         try:
             return method(service)
         finally:
             child = self.children.pop(id(service), None)
-            if child is not None and (self.life is None or not self.life.child_removed(child)):
+            if child is not None and (self.life is None or not self.life.parts.removed(child)):
                 child.end()
 
     # What goes wrong --------------------------------------------------------------------------------------------
