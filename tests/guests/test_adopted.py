@@ -17,7 +17,7 @@ from twisted.application import service as twisted
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 
-from plait import Application, Backoff, StartFailed, State, Tree
+from plait import Application, Backoff, StartFailed, State, Tree, current
 from plait.guests.twisted import TwistedService
 from plait.guests.twisted.reactor import install
 from plait.testing import Trace, reached, run
@@ -419,6 +419,27 @@ def test_a_service_that_moves_from_one_collection_to_another() -> None:
 
     living(source, body)
     assert [word for word in told if "own" not in word] == ["start one", "stop one", "start one", "stop one"]
+
+
+def test_what_a_service_does_is_its_own_whoever_calls_it() -> None:
+    """In its start and stop, and in what comes of them, ``plait.current()`` is the service, also before it lives."""
+    paths: list[str] = []
+
+    def note() -> None:
+        paths.append(current().path)
+
+    def start() -> Deferred[Any]:
+        note()
+        return deferLater(reactor, 1, note)
+
+    source = fill(Own(), Told("one", start=start, stop=note))
+
+    async def body(tree: Tree, trace: Trace) -> None:
+        Told("late", start=start, stop=note).setServiceParent(source)
+        await reached_there(tree, "shop/web/late", State.READY)
+
+    living(source, body)
+    assert paths == ["shop/web/one"] * 2 + ["shop/web/late"] * 3 + ["shop/web/one"]
 
 
 # What is hooked -------------------------------------------------------------------------------------------------------

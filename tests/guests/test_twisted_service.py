@@ -522,21 +522,41 @@ def test_it_is_replaced_as_the_strategy_of_its_group_says(strategy: Any) -> None
     assert told.count("start two") == (1 if strategy == "one_for_one" else 2)
 
 
-def test_trees_one_after_the_other() -> None:
+def run_on(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> Callable[[Any], None]:
+    """Return what runs a coroutine on a loop of its own."""
+
+    def run_it(main: Any) -> None:
+        with asyncio.Runner(loop_factory=make_loop) as runner:
+            runner.run(main)
+
+    return run_it
+
+
+LOOPS = {"virtual": run, "asyncio": run_on(asyncio.new_event_loop)}
+try:
+    import uvloop
+except ImportError:
+    pass
+else:
+    LOOPS["uvloop"] = run_on(uvloop.new_event_loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_trees_one_after_the_other(loop: str) -> None:
     """The reactor starts and stops with each, and calls what waits for that."""
 
     async def main(number: int) -> None:
         for phase in ("before", "during", "after"):
             reactor.addSystemEventTrigger(phase, "shutdown", told.append, f"{phase} {number}")
         reactor.callWhenRunning(told.append, f"running {number}")
-        tree = Tree(Application("shop", [TwistedService(Told("one", stop=later(1)), name="web")]))
+        tree = Tree(Application("shop", [TwistedService(Told("one", stop=later(0.1)), name="web")]))
         await tree.open()
         reactor.stop()
         await tree.wait()
         assert tree.reason == "reactor.stop()"
 
     for number in (1, 2):
-        run(main(number))
+        LOOPS[loop](main(number))
         words = ["privileged one", "start one", f"running {number}", f"before {number}", "stop one"]
         assert told == [*words, f"during {number}", f"after {number}"]
         told.clear()

@@ -183,6 +183,19 @@ def test_a_group_starts_and_stops_its_children_adds_and_removes_them() -> None:
         contexts[0].start_child("slow")
 
 
+def test_a_group_acts_in_the_place_of_a_service_of_it() -> None:
+    """Its path is then that service's; what it asks of the tree is as before."""
+    seen = []
+
+    async def life(context: Context[Any]) -> None:
+        other = context.variables_of("part").run(current)
+        seen.append((other.path, other.log.name, other.is_ending, current().path))
+        await context.supervise()
+
+    living(Own("own", [probe("one")], life=life), nothing)
+    assert seen == [("app/own/part", "app.own.part", False, "app/own")]
+
+
 # Its own time ---------------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context as Variables
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
@@ -156,6 +156,12 @@ class Context(Generic[T]):
         """Start the service *name* of this group unless it lives, as `Tree.start` does, without waiting for it."""
         self._host.begin_again(name)
 
+    def variables_of(self, name: str) -> Variables:
+        """Return context variables for what this group does for its service *name*, as that service: in its place."""
+        variables = copy_context()
+        variables.run(_current.set, Context(_Part(self._host, name), self._life))
+        return variables
+
     def at_end(self, function: Callable[[], Awaitable[object]]) -> None:
         """
         Await *function* when all services of the application have stopped, before the tree has ended.
@@ -192,6 +198,17 @@ def path_in(variables: Variables) -> str:
     """Return the path of the service that runs with these context *variables*, or an empty string."""
     context = variables.get(_current)
     return "" if context is None else context.path
+
+
+class _Part:
+    """The service *name* of the group whose life *host* has, for what is done in its place."""
+
+    def __init__(self, host: Host, name: str) -> None:
+        self._host = host
+        self.path = f"{host.path}/{name}"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
 
 
 class _Subject:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -77,7 +78,7 @@ class Life:
         self.reactor.attach(asyncio.get_running_loop())
         logs.begin_unless_begun()
         watch, path = self._watch, self.context.path
-        watch.life, watch.stopping = self, None
+        watch.life, watch.stopping, watch.variables = self, None, copy_context()
         _lives[path] = self
         if self._is_top:
             self.reactor.enter(self.context)
@@ -87,7 +88,7 @@ class Life:
             if _lives.get(path) is self:
                 del _lives[path]
             if watch.life is self:
-                watch.life = None
+                watch.life = watch.variables = None
             if self._stops_itself is not None:
                 self._stops_itself.cancel()
             if self.failing.done() and not self.failing.cancelled():

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context as Variables
 from typing import Any
 
 from plait import Context, NotFound, PlaitError, Service
@@ -22,6 +23,7 @@ class Parts:
         self._make_part = make_part
         self._is_open = False  # the tree sees to them
         self._names: dict[int, str] = {}
+        self._shown: set[int] = set()
         self._moves: set[asyncio.Task[None]] = set()
         #: When the stop of one of them was last heard of.
         self.progress_at = 0.0
@@ -44,19 +46,28 @@ class Parts:
         """Have none in the tree any more."""
         self._is_open = False
 
+    def variables(self, child: Watch) -> Variables:
+        """Return context variables in which the application's code is that of *child*."""
+        return self._context.variables_of(self._name(child.service))
+
+    def _name(self, service: Any) -> str:
+        name = self._names.get(id(service))
+        if name is None:
+            name = self._names[id(service)] = unique(name_of(service), self._names.values())
+        return name
+
     def _part(self, service: Any) -> Service[Any]:
-        name = self._names[id(service)] = unique(name_of(service), self._names.values())
-        return self._make_part(service, name)
+        self._shown.add(id(service))
+        return self._make_part(service, self._name(service))
 
     def started(self, child: Watch) -> None:
         """Hear that the application has started a service in it."""
         if not self._is_open:
             return
-        name = self._names.get(id(child.service))
-        if name is None:
+        if id(child.service) not in self._shown:
             self._move(self._add(child))
         else:
-            self._steer(self._context.start_child, name)
+            self._steer(self._context.start_child, self._name(child.service))
 
     def stopped(self, child: Watch) -> None:
         """Hear that a service in it is being stopped, but not by the tree."""
@@ -68,13 +79,14 @@ class Parts:
 
     def added(self, child: Watch) -> None:
         """Hear that a service was put into it, and started if this runs."""
-        if self._is_open and child.runs and id(child.service) not in self._names:
+        if self._is_open and child.runs and id(child.service) not in self._shown:
             child.is_started = True  # unheard, perhaps
             self._move(self._add(child))
 
     def removed(self, child: Watch) -> bool:
         """Hear that a service was taken out of it, and stopped if this runs; say whether its watch is still needed."""
         name = self._names.pop(id(child.service), None)
+        self._shown.discard(id(child.service))
         if not self._is_open or name is None:
             return False
         self._move(self._remove(child, name))
@@ -100,6 +112,7 @@ class Parts:
             except PlaitError as error:
                 # The tree has told why; or this stops, and that with it.
                 self._names.pop(id(child.service), None)
+                self._shown.discard(id(child.service))
                 self._context.log.debug("%s: %s", part.name, error)
 
         return add()

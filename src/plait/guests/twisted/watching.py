@@ -9,7 +9,8 @@ and told to the life of the service's collection.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from contextvars import Context as Variables
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.application.internet import StreamServerEndpointService, TimerService
 from twisted.application.service import IServiceCollection, MultiService, Service
@@ -22,6 +23,8 @@ from plait.guests.twisted.waiting import Outcome, error_of
 
 if TYPE_CHECKING:
     from plait.guests.twisted.life import Life
+
+T = TypeVar("T")
 
 _watches: dict[int, Watch] = {}
 
@@ -62,6 +65,7 @@ class Watch:
         self.policies = policies
         self.parent = parent
         self.life: Life | None = None
+        self.variables: Variables | None = None  # of its life
         self.children: dict[int, Watch] = {}
         self.is_started = False
         self._was_stopped = False
@@ -184,19 +188,26 @@ class Watch:
     # What others call -------------------------------------------------------------------------------------------
 
     def _privileged_by_others(self, method: Any) -> Any:
-        return self.start_privileged()
+        return self._as_itself(self.start_privileged)
+
+    def _as_itself(self, function: Callable[[], T]) -> T:
+        """Call *function* in the context of this service, whoever asks for that."""
+        variables = self.variables
+        if variables is None and self.parent is not None and self.parent.life is not None:
+            variables = self.parent.life.parts.variables(self)
+        return function() if variables is None else variables.copy().run(function)
 
     def _started_by_others(self, method: Any) -> Any:
         if self.is_started and self.parent is not None and self.parent._starts_children:
             return None  # it was added meanwhile, and started then: its collection would start it twice
-        returned = self.start()
+        returned = self._as_itself(self.start)
         if self.parent is not None and self.parent.life is not None:
             self.parent.life.parts.started(self)
         return returned
 
     def _stopped_by_others(self, method: Any) -> Any:
         before = self.stopping
-        outcome = self.stop()
+        outcome = self._as_itself(self.stop)
         if outcome is None:
             return None
         if outcome is before:
