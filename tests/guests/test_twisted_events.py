@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -98,6 +99,9 @@ def test_a_timer_that_fails_is_run_again(first: int) -> None:
         f"shop/web: the timer's function failed, and is not called again: ValueError: no luck at {first}"
     )
     assert trace.paths(State.WAITING) == ["shop/web"] * 2
+    frames = traceback.extract_tb(of(trace, TimerFailed)[0].cause.__traceback__)
+    assert frames[-1].name == "tick"
+    assert not any("twisted/internet/defer.py" in frame.filename for frame in frames)
 
 
 @pytest.mark.logs("CRITICAL .*no luck at 2")

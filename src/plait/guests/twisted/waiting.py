@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from plait.guests.twisted.hanging import where_hangs
+from plait.guests.twisted.records import trim
 
 
 class Outcome:
@@ -154,7 +155,7 @@ def error_of(failure: Failure) -> BaseException:
         error = RuntimeError(f"raised {error!r}")  # a coroutine takes it for its own end
     if error.__traceback__ is None:
         error.add_note(failure.getTraceback())
-    return error
+    return error.with_traceback(trim(error.__traceback__))
 
 
 async def settle(function: Callable[[], Any], before_waiting: Callable[[], object]) -> Any:
