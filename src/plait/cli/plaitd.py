@@ -82,8 +82,9 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
     with signals.raised():
         application = load(settings, process_settings, log_settings)
     hosting = application.hosting()
+    before_leaving = None
     if hosting is not None:
-        from plait.runner.early_loop import or_early
+        from plait.runner.early_loop import kept, or_early
         from plait.runner.guests import settle, settle_log
 
         settings = settle(settings, hosting)
@@ -92,6 +93,7 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
         elif "nodaemon" in dict(hosting.insists):
             daemonize = bool(settings.asked_to_daemonize())
         make_loop = or_early(make_loop, settings.reactor)
+        before_leaving = kept(hosting.start_privileged)
         log_settings = settle_log(settings.log(is_daemon=daemonize), hosting)
         process_settings = settings.process(daemonize=daemonize)
         preload(process_settings)
@@ -102,7 +104,7 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
             log_name="" if log_settings.file == "-" else log_settings.file,
             open_log=open_log,
             connects=connects_of(application) if process_settings.sandbox else (),
-            before_leaving=hosting.start_privileged if hosting is not None else None,
+            before_leaving=before_leaving,
             loses_threads=hosting is not None,  # as twistd does, and says nothing
         ) as prepared,
         open_house(prepared, log_settings, for_people=for_people, capture=not settings.debug, hosting=hosting) as house,

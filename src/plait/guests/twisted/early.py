@@ -7,8 +7,11 @@ is made afterwards, because no selector may cross a fork.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
+import threading
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -58,3 +61,27 @@ class EarlyLoop:
         """Keep the call."""
         self.calls.append((function, arguments, contextvars.copy_context()))
         return _Handle()
+
+
+def make_when_asked() -> None:
+    """
+    Let ``asyncio.get_event_loop()`` make a loop before one runs, in silence: it will be that of plaitd.
+
+    With Twisted's own reactor there is one already.  Asyncio itself warns, from Python 3.12 on, and fails where a
+    module has no ``__name__``, as a ``.tac`` file; from 3.14 on it refuses.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about asking for the policy, from Python 3.14 on
+        policy: Any = asyncio.get_event_loop_policy()
+    if not hasattr(policy, "_local") or "get_event_loop" in vars(policy):
+        return
+    get = policy.get_event_loop
+
+    def get_or_make() -> Any:
+        local = policy._local  # a fork makes a new one
+        is_first = local._loop is None and not getattr(local, "_set_called", False)
+        if is_first and threading.current_thread() is threading.main_thread():
+            policy.set_event_loop(policy.new_event_loop())
+        return get()
+
+    policy.get_event_loop = get_or_make

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.application.service import IService
 
 from plait import Application, ConfigurationError, Service
-from plait.guests.twisted import logs, reactor
+from plait.guests.twisted import early, logs, reactor
 from plait.guests.twisted.application import host
 from plait.guests.twisted.files import run_file
 
@@ -23,10 +23,11 @@ class Guest:
     def install(self) -> None:
         """Install the reactor."""
         reactor.install()
+        early.make_when_asked()
 
     def load_file(self, path: str, given: Mapping[str, Any]) -> Service[Any]:
         """Run the file at *path* as twistd runs it, and return the application that it defines, or service of plait."""
-        reactor.install()
+        self.install()
         found = run_file(path)
         if isinstance(found, Service):
             return found
@@ -40,7 +41,7 @@ class Guest:
 
     def load_saved(self, path: str, kind: str, given: Mapping[str, Any]) -> Application:
         """Return the application that was saved in the file at *path*, as a ``pickle`` or as ``source``."""
-        reactor.install()
+        self.install()
         from plait.guests.twisted import saved
 
         return saved.load(path, kind, saves=not given.get("no_save"))
@@ -53,7 +54,7 @@ class Guest:
         failed: Callable[[str, BaseException, str], Exception],
     ) -> Application | None:
         """Return the application of the plugin *name*, or None if there is none of that name."""
-        reactor.install()  # before any plugin is imported, which may import a reactor
+        self.install()  # before any plugin is imported, which may import a reactor
         from plait.guests.twisted import plugins
 
         maker, broken = plugins.find_maker(name)
