@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from plait.guests.twisted.coroutines import start
 from plait.guests.twisted.hanging import where_hangs
 from plait.guests.twisted.records import trim
 
@@ -42,7 +43,7 @@ class Outcome:
             self.is_failed = True
         if self._failure is None and inspect.iscoroutine(self.returned):
             self._awaited = self.returned
-            self._source = Deferred.fromCoroutine(self.returned)
+            self._source = start(self.returned)
         elif isinstance(self.returned, asyncio.Future):
             self._source = Deferred.fromFuture(self.returned)
         elif isinstance(self.returned, Deferred):
