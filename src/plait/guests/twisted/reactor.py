@@ -11,10 +11,7 @@ belongs to the service that asked for it.
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import functools
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,40 +21,19 @@ from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRunning
 from twisted.internet.main import installReactor
-from twisted.internet.tcp import Connection
-from twisted.logger import Logger
-from twisted.python.log import callWithLogger
 
 from plait import ConfigurationError, Context
 from plait.guests.twisted import inherited
+from plait.guests.twisted.carrying import carry
 from plait.guests.twisted.children import Children
 from plait.guests.twisted.early import EarlyLoop
+from plait.guests.twisted.pools import NoPool, Pools
+from plait.guests.twisted.writing import SoonWriting
 
 is_callable = callable  # Twisted calls parameters so
 
 #: A loop whose clock is so many seconds from the system's has one of its own.
 _FAR = 1.0
-
-_log = Logger(namespace="twisted.internet.base")
-
-
-def _carry(text: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return *function* to be called once, later, for the service that it belongs to; its error is logged as such."""
-    context = contextvars.copy_context()
-
-    def guarded(*arguments: Any, **options: Any) -> Any:
-        try:
-            return function(*arguments, **options)
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError | GeneratorExit):
-                raise
-            _log.failure(text)
-            return None
-
-    def carried(*arguments: Any, **options: Any) -> Any:
-        return context.run(guarded, *arguments, **options)
-
-    return carried
 
 
 @dataclass(frozen=True)
@@ -70,13 +46,12 @@ class PrivilegedStart:
     readers: tuple[Any, ...]
 
 
-class GuestReactor(AsyncioSelectorReactor):
+class GuestReactor(SoonWriting):
     """The reactor of Twisted services in a tree of plait; there is one in a process."""
 
     def __init__(self) -> None:
         self._early = EarlyLoop()
         self._ran = False
-        self._soon: dict[Any, None] = {}
         self._ahead: float | None = None
         super().__init__(cast("Any", self._early))
         self._asyncioEventloop: Any
@@ -90,7 +65,7 @@ class GuestReactor(AsyncioSelectorReactor):
         self._finished: asyncio.Future[None] | None = None
         self._awaited: dict[Deferred[Any], str] = {}  # what the triggers before a shutdown wait for, and whose it is
         self._children = Children(lambda: self._asyncioEventloop)
-        self._pools: list[tuple[threading.Thread, Any]] = []
+        self._pools = Pools()
 
     # The loop ---------------------------------------------------------------------------------------------------
 
@@ -210,9 +185,7 @@ class GuestReactor(AsyncioSelectorReactor):
                 await self._triggered(self._finished)
             await self._children.end()
             if self._finished is not None:
-                for thread, pool in self._pools:
-                    await _joined(thread, pool)
-                self._pools.clear()
+                await self._pools.ended()
         finally:
             self._finished = self._held = self._owner = None
             self._children.kill("was still there when there was no more time")
@@ -278,49 +251,11 @@ class GuestReactor(AsyncioSelectorReactor):
         """Refuse: plait runs the loop."""
         raise ReactorAlreadyRunning("the reactor is run by plait: leave reactor.run() out")
 
-    # Writing ----------------------------------------------------------------------------------------------------
-
-    def addWriter(self, writer: Any) -> None:  # noqa: N802
-        """
-        Have *writer* write, as soon as it can.
-
-        A connection can nearly always write at once.  To try that in the next turn of the loop, and to watch its socket
-        only where something is left, spares two calls of the system for each answer of a server.
-        """
-        if not (isinstance(writer, Connection) and writer.connected) or self._asyncioEventloop is self._early:
-            super().addWriter(writer)
-        elif writer not in self._soon and not self._is_watched(writer):
-            self._soon[writer] = None
-            self._asyncioEventloop.call_soon(self._write_soon, writer)
-
-    def _is_watched(self, writer: Any) -> bool:
-        return writer in self._writers
-
-    def _write_soon(self, writer: Any) -> None:
-        if writer in self._soon:
-            callWithLogger(writer, self._readOrWrite, writer, False)
-            if self._soon.pop(writer, writer) is None:
-                super().addWriter(writer)
-
-    def removeWriter(self, writer: Any) -> None:  # noqa: N802
-        """Let *writer* write no more."""
-        if self._soon.pop(writer, writer) is not None:
-            super().removeWriter(writer)
-
-    def getWriters(self) -> list[Any]:  # noqa: N802
-        """Return all that is to write."""
-        return [*super().getWriters(), *self._soon]
-
-    def removeAll(self) -> list[Any]:  # noqa: N802
-        """Forget all that reads and writes, and return it."""
-        soon, self._soon = self._soon, {}
-        return list(dict.fromkeys([*super().removeAll(), *soon]))
-
     # What belongs to whom ---------------------------------------------------------------------------------------
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> Any:  # noqa: N802
         """Call later, for the service that asks for it."""
-        return super().callLater(delay, _carry("while handling timed call", callable), *args, **kw)
+        return super().callLater(delay, carry("while handling timed call", callable), *args, **kw)
 
     def addSystemEventTrigger(  # noqa: N802
         self,
@@ -332,7 +267,7 @@ class GuestReactor(AsyncioSelectorReactor):
     ) -> Any:
         """Add a trigger that belongs to the service that asks for it."""
         assert is_callable(callable), f"{callable} is not callable"
-        carried = _carry("While calling system event trigger handler", callable)
+        carried = carry("While calling system event trigger handler", callable)
         if (phase, eventType) == ("before", "shutdown"):
             carried = self._noting(carried, callable)
         return super().addSystemEventTrigger(phase, eventType, carried, *args, **kw)
@@ -367,26 +302,12 @@ class GuestReactor(AsyncioSelectorReactor):
 
     def _initThreadPool(self) -> None:  # noqa: N802
         super()._initThreadPool()
-        pool: Any = self.threadpool
-        call = pool.callInThreadWithCallback
-
-        def call_carried(on_result: Any, function: Callable[..., Any], *args: Any, **kw: Any) -> None:
-            context = contextvars.copy_context()
-            if on_result is None:
-                call(None, _carry("Unhandled Error", function), *args, **kw)
-            else:
-                call(functools.partial(context.copy().run, on_result), context.run, function, *args, **kw)
-
-        pool.callInThreadWithCallback = call_carried
+        self._pools.carry(self.threadpool)
 
     def _stopThreadPool(self) -> None:  # noqa: N802
-        # Twisted waits for the threads here, and nothing else can happen: see `finish_shutdown`.
-        pool, self.threadpool = self.threadpool, _NoPool()  # type: ignore[assignment]
+        pool, self.threadpool = self.threadpool, NoPool()  # type: ignore[assignment]
         super()._stopThreadPool()
-        assert pool is not None
-        thread = threading.Thread(target=pool.stop, name="plait-twisted-threads", daemon=True)
-        thread.start()
-        self._pools.append((thread, pool))
+        self._pools.stop(pool)
 
 
 def _name_of(function: Any) -> str:
@@ -396,37 +317,6 @@ def _name_of(function: Any) -> str:
 def _finish(future: asyncio.Future[None]) -> None:
     if not future.done():  # cancelled: who waited for it has run out of time
         future.set_result(None)
-
-
-class _NoPool:
-    """In the place of a pool that is stopped elsewhere."""
-
-    def stop(self) -> None:
-        """Do nothing."""
-
-
-async def _joined(thread: threading.Thread, pool: Any) -> None:
-    """Wait for *thread*, which waits for the threads of *pool*."""
-    loop = asyncio.get_running_loop()
-    done = loop.create_future()
-
-    def wait() -> None:
-        thread.join()
-        try:
-            loop.call_soon_threadsafe(done.set_result, None)
-        except RuntimeError:
-            pass  # left behind, and the loop has closed since
-
-    def __plait_where__() -> str:  # noqa: N807
-        frames = sys._current_frames()
-        for each in pool.threads:
-            frame = frames.get(each.ident)
-            if frame is not None:
-                return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}, thread {each.name}"
-        return "the end of the reactor's threads"
-
-    threading.Thread(target=wait, name="plait-twisted-wait", daemon=True).start()
-    await done
 
 
 def install() -> GuestReactor:
