@@ -111,6 +111,10 @@ def test_what_is_logged_while_it_loads_is_in_the_log(place: Place) -> None:
         ("a = 1\n1 / 0\n", "shop.tac:2: ZeroDivisionError: division by zero: correct it, then start again"),
         ("def f():\n    raise KeyError('application')\nf()\n", "shop.tac:2: KeyError: 'application': correct it"),
         ("import aside_of\n", "shop.tac:1: ModuleNotFoundError: No module named 'aside_of': it lies beside the file: "),
+        (
+            "import lacking\n",
+            "shop.tac:1: ModuleNotFoundError: No module named 'lacking': install what has it, or correct the name",
+        ),
         ("import twisted\napplicatoin = 1\n", "shop.tac: defines no variable `application` (but `applicatoin`): write"),
         ("a = 1\n", "shop.tac: defines no variable `application`: write application = service.Application(...)"),
         ("application = 1\n", "shop.tac: application: is int, which is no application: make it twisted.application."),

@@ -164,6 +164,8 @@ def _failed(path: str, error: BaseException, import_folder: bool) -> Configurati
 
     if isinstance(error, ModuleNotFoundError) and not import_folder and _lies_beside(path, error.name):
         return failed(path, error, "it lies beside the file: give --import-folder")
+    if isinstance(error, ModuleNotFoundError):
+        return failed(path, error, "install what has it, or correct the name")
     return failed(path, error)
 
 
