@@ -67,7 +67,6 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
     from plait.runner.house import connects_of, find_observers, open_house, open_log
     from plait.runner.reactors import loop_factory
     from plait.runner.settings import APPLICATION
-    from plait.values import replace
 
     log_settings = settings.log(is_daemon=daemonize)
     process_settings = settings.process(daemonize=daemonize)
@@ -88,14 +87,11 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
         from plait.runner.guests import settle, settle_log
 
         settings = settle(settings, hosting)
-        if for_people:
-            settings = replace(settings, pidfile="")
-        elif "nodaemon" in dict(hosting.insists):
-            daemonize = bool(settings.asked_to_daemonize())
+        daemonize = daemonize if for_people else settings.wants_daemon(daemonize)
         make_loop = or_early(make_loop, settings.reactor)
         before_leaving = kept(hosting.start_privileged)
         log_settings = settle_log(settings.log(is_daemon=daemonize), hosting)
-        process_settings = settings.process(daemonize=daemonize)
+        process_settings = settings.process(daemonize=daemonize, pidfile="" if for_people else None)
         preload(process_settings)
     with (
         prepare(

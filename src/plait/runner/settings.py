@@ -408,14 +408,20 @@ class Settings(Value):
         """Whether the target is the name of a plugin."""
         return bool(self.target) and names_plugin(self.target)
 
-    def process(self, *, daemonize: bool) -> ProcessSettings:
-        """Return what the process layer must know."""
+    def wants_daemon(self, daemonize: bool) -> bool:
+        """Return whether to become a daemon, where that was *daemonize* until the application had a say."""
+        origins = dict(self.origins)
+        insists = APPLICATION in (origins.get("nodaemon"), origins.get("daemon"))
+        return bool(self.asked_to_daemonize()) if insists else daemonize
+
+    def process(self, *, daemonize: bool, pidfile: str | None = None) -> ProcessSettings:
+        """Return what the process layer must know; *pidfile* is instead of the one that was given."""
         from plait.process.prepare import ProcessSettings
 
         default = "twistd.pid" if self.called == "twistd" else "plaitd.pid" if daemonize else ""
         return ProcessSettings(
             daemonize=daemonize,
-            pidfile=default if self.pidfile is None else self.pidfile,
+            pidfile=next((each for each in (pidfile, self.pidfile) if each is not None), default),
             rundir=self.rundir,
             umask=self.umask,
             uid=self.uid,
