@@ -1,11 +1,12 @@
 """
 What Twisted takes from the process that it starts in: sockets that systemd passed, and /dev/null.
 
-It looks for both when it first needs them.  By then plait may have taken the variables, and be in another root folder.
+It looks for them when it first needs them.  By then plait may have taken the variables, and be in another root folder.
 """
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 
@@ -20,6 +21,8 @@ def take() -> None:
     """Let Twisted have its share of what this process was started with, and plait the same."""
     # For its ports Twisted keeps a descriptor to spare, of /dev/null, which a root folder need not have.
     tcp._reservedFD.reserve()
+    # TLS encodes texts so when it is used; by then Python may be out of reach.
+    codecs.lookup("charmap")
     if os.environ.get("LISTEN_PID") == str(os.getpid()):
         _take_passed()
 
