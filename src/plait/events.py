@@ -110,6 +110,9 @@ def describe(error: BaseException) -> str:
     """Return an error as one line: its type and its message; of a group, those of what is in it."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(describe(each) for each in error.exceptions)
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = ""  # its own text is what fails
     name = type(error).__name__
     return f"{name}: {text}" if text else name

@@ -223,7 +223,10 @@ def test_check_of_a_start_in_the_foreground(folder: Path, capsys: pytest.Capture
     )
     assert main(["check", "-ny", "shop.py", "--pidfile="]) == 0
     shown = capsys.readouterr().out
-    assert "\nlistens nowhere\nstays in the foreground\n" in shown
+    assert (
+        "\nlistens on nothing that is declared: what its services open themselves is known when they run\nstays"
+        in shown
+    )
     values = dict(re.findall(r"^(\w+) +(.+?)  +(?:default|the command line)$", shown, re.MULTILINE))
     assert values["nodaemon"] == "yes"
     assert values["pidfile"] == "none"

@@ -163,10 +163,10 @@ def describe(settings: Settings, application: Application, is_daemon: bool) -> I
     endpoints = dict.fromkeys(application.endpoints())
     yield from (f"listens on {endpoint}" for endpoint in endpoints)
     if not endpoints:
-        yield "listens nowhere"
+        yield "listens on nothing that is declared: what its services open themselves is known when they run"
     yield f"{'becomes a daemon' if is_daemon else 'stays in the foreground'}\n"
     rows = [
-        (item.name, show(item.name, settings, application, is_daemon), origins.get(item.name, "default"))
+        (item.name, sentence(show(item.name, settings, application, is_daemon)), origins.get(item.name, "default"))
         for origins in [dict(settings.origins)]
         for item in settings_of("plaitd")
         if item.group not in (WHAT, CONFIGURATION) or item.name in origins

@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str]) -> int:
     # Signals first: until they are heard Python dies of them.
+    from signal import SIGINT
+
     from plait.runner.signals import Interrupted, Signals, leave, name_of
 
     daemonize = False
@@ -54,10 +56,14 @@ def _main(arguments: Sequence[str]) -> int:
         except PlaitError as error:
             print(f"plaitd: {sentence(error)}", file=sys.stderr)
             code = error.exit_code
-        except Interrupted as interrupted:
-            print(f"plaitd: stopped by {name_of(interrupted.number)} before anything was started", file=sys.stderr)
+        except (Interrupted, KeyboardInterrupt) as stop:
+            # The second was raised by people's code: it means the same.
+            number = stop.number if isinstance(stop, Interrupted) else SIGINT
+            print(f"plaitd: stopped by {name_of(number)} before anything was started", file=sys.stderr)
+            if number == SIGINT:
+                return leave(0, number)
             # Who asked for a daemon must not believe that there is one.
-            code = 128 + interrupted.number if daemonize and not signals.ends_by else 0
+            code = 128 + number if daemonize else 0
         return leave(code, signals.ends_by)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from plait.errors import ConfigurationError
 from plait.runner.data import build, call, check_missing, read_data, read_fields
 from plait.runner.kinds import origin_of
+from plait.runner.loader import read_whole
 from plait.runner.names import find, show_type
 from plait.runner.places import Place, did_you_mean, refuse, show, tell, wrong
 from plait.tree.application import Application, Group
@@ -28,8 +29,7 @@ A_SERVICE = 'a table such as {type = "Listener", ...} or the module:name of a se
 def read_file(path: str) -> Application:
     """Return the application that the TOML file at *path* describes; every mistake is told with its place in it."""
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = read_whole(path)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"{path}: cannot be read ({why}): give the path of a TOML file") from None

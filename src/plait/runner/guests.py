@@ -32,12 +32,12 @@ def find_guest(name: str, who: str) -> Any:
     """
     Return the guest called *name*, for *who* (a file, a plugin) needs it; raises `ConfigurationError` without it.
 
-    It has these methods.  ``install()`` prepares this process before the framework is used.  ``load_file(path, given)``
-    and ``load_saved(path, kind, given)`` return the `Application` of a file of the framework, ``load_plugin(name,
-    arguments, given, failed)`` that of one of its plugins, or None; ``adopt(found, where, given)`` that which something
-    found elsewhere stands for, or None.  ``list_plugins()`` returns the name and a line about each plugin.
-    ``make_handler(made, path_of)`` returns a ``logging.Handler`` for one of its log observers, or None.  *given* are
-    the settings that a person gave, by the names of their fields; *failed* is `plait.runner.names.failed`.
+    It has these methods.  ``install()`` prepares this process before the framework is used.  ``load_file(path, source,
+    given)`` and ``load_saved(path, kind, given)`` return the `Application` of a file of the framework,
+    ``load_plugin(name, arguments, given, failed)`` that of one of its plugins, or None; ``adopt(found, where, given)``
+    that which something found elsewhere stands for, or None.  ``list_plugins()`` returns the name and a line about each
+    plugin.  ``make_handler(made, path_of)`` returns a ``logging.Handler`` for one of its log observers, or None.
+    *given* are the settings that a person gave, by the names of their fields; *failed* is `plait.runner.names.failed`.
     """
     from importlib.util import find_spec
 
@@ -114,7 +114,9 @@ def told(where: str) -> Iterator[None]:
         raise type(error)(f"{where}: {error}") from error
     except ModuleNotFoundError as error:
         raise _told(where, failed(where, error, f"install what has the module {error.name!r}")) from error
-    except Exception as error:
+    except SystemExit:
+        raise  # plugins end the program so
+    except BaseException as error:
         raise _told(where, failed(where, error)) from error
 
 

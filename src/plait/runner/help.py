@@ -30,6 +30,8 @@ def print_out(text: str) -> None:
     """
     try:
         print(text, end="", flush=True)
+    except ValueError as error:  # people's code has closed it
+        raise CannotCreate(f"standard output: cannot be written ({error}): leave it open") from None
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more is to be said about what is left in the buffer
         if isinstance(error, BrokenPipeError):

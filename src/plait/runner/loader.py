@@ -5,6 +5,7 @@ A name to an Application.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -94,8 +95,7 @@ def load_file(
     """
     name = _module_name(path)
     try:
-        with open(path, "rb") as file:
-            source = file.read()
+        source = read_whole(path)
         is_guest = (settings is not None and settings.is_for_twisted) or is_of_twisted(path, source)
         code = None if is_guest else compile(source, path, "exec", dont_inherit=True)
     except (SyntaxError, OSError, ValueError) as error:
@@ -103,13 +103,13 @@ def load_file(
     if import_folder:
         sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     if code is None:
-        return _load_twisted(path, import_folder, app, settings)
+        return _load_twisted(path, source, import_folder, app, settings)
     module = types.ModuleType(name)
     module.__file__ = os.path.abspath(path)
     sys.modules[name] = module
     try:
         exec(code, module.__dict__)  # noqa: S102 - running that file is what was asked for
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise _failed(path, error, import_folder) from error
     if VARIABLE not in module.__dict__:
         from plait.runner.names import nearest
@@ -117,6 +117,20 @@ def load_file(
         near = nearest(VARIABLE, module.__dict__)
         raise ConfigurationError(f"{path}: defines no variable `{VARIABLE}`{near}: write {VARIABLE} = Application(...)")
     return to_application(module.__dict__[VARIABLE], f"{path}: {VARIABLE}", app)
+
+
+def read_whole(path: str) -> bytes:
+    """
+    Return what is in the file at *path*; raises `OSError`, also for a pipe that nobody writes to, or wrote nothing to.
+
+    One that a shell makes, as for ``-y <(make-it)``, is read to its end; it can be read once.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        os.set_blocking(file.fileno(), True)
+        content = file.read()
+        if not content and stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            raise OSError(0, "it is a pipe, and nobody writes to it")
+        return content
 
 
 class GuestFinder:
@@ -145,21 +159,26 @@ def is_of_twisted(path: str, source: bytes) -> bool:
     return path.endswith((".tac", ".etac")) or (b"twisted" in source and b"plait" not in source)
 
 
-def _load_twisted(path: str, import_folder: bool, app: AppTable | None, settings: Settings | None) -> Application:
+def _load_twisted(
+    path: str, source: bytes, import_folder: bool, app: AppTable | None, settings: Settings | None
+) -> Application:
     from plait.runner.guests import find_guest, given_of
+    from plait.runner.names import find_line
 
     guest = find_guest("twisted", path)
     try:
-        found = guest.load_file(path, given_of(settings) if settings is not None else {})
-    except PlaitError:
-        raise
-    except Exception as error:  # sys.exit is the file's right
+        found = guest.load_file(path, source, given_of(settings) if settings is not None else {})
+    except SystemExit:
+        raise  # it is the file's right
+    except BaseException as error:
+        if isinstance(error, PlaitError) and not find_line(error):
+            raise  # about the file, and not from within
         raise _failed(path, error, import_folder) from error
     return to_application(found, f"{path}: {VARIABLE}", app)
 
 
 def _failed(path: str, error: BaseException, import_folder: bool) -> ConfigurationError:
-    """Tell what went wrong in the file at *path*."""
+    """Tell what went wrong in the file at *path*; a signal passes."""
     from plait.runner.names import failed
 
     if isinstance(error, ModuleNotFoundError) and not import_folder and _lies_beside(path, error.name):
@@ -173,7 +192,7 @@ def is_pickled(path: str) -> bool:
     """Say whether the file at *path* is an application that was pickled: by its name, or by its first byte."""
     if path.endswith((".tap", ".etap")):
         return True
-    if not path or path.endswith(".toml"):
+    if path.endswith(".toml") or not os.path.isfile(path):  # what is read of a pipe is gone
         return False
     try:
         with open(path, "rb") as file:

@@ -10,6 +10,10 @@ from typing import Any
 
 from plait.errors import ConfigurationError
 from plait.events import describe
+from plait.runner.signals import Interrupted
+
+#: How much of an error's text is told, in characters.
+LONGEST = 300
 
 
 def find(target: str, example: str = "shop:application") -> Any:
@@ -36,7 +40,7 @@ def find(target: str, example: str = "shop:application") -> Any:
                 f"{target}: there is no module {error.name!r} here: look at the name, or change to its folder"
             ) from error
         raise failed(module_name, error) from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise failed(module_name, error) from error
     for part in attribute.split("."):
         try:
@@ -50,7 +54,13 @@ def find(target: str, example: str = "shop:application") -> Any:
 
 
 def failed(where: str, error: BaseException, advice: str = "correct it, then start again") -> ConfigurationError:
-    """Tell an error of people's code by the innermost line that is theirs, or by *where* it was met; and what to do."""
+    """
+    Tell an error of people's code by the innermost line that is theirs, or by *where* it was met; and what to do.
+
+    What is no error, but means that all is to end, is raised again: a signal.
+    """
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        raise error
     if isinstance(error, SyntaxError) and error.filename and os.path.isfile(error.filename):
         return misspelt(error.filename, error)
     place = find_line(error) or where
@@ -58,7 +68,15 @@ def failed(where: str, error: BaseException, advice: str = "correct it, then sta
         return type(error)(f"{place}: {error}")  # plait's own words about a value there
     if isinstance(error, SystemExit):
         return ConfigurationError(f"{place}: ends by sys.exit({error.code!r}): take that out, plaitd does the rest")
-    return ConfigurationError(f"{place}: {describe(error)}: {advice}")
+    return ConfigurationError(f"{place}: {_shorten(describe(error))}: {advice}")
+
+
+def _shorten(text: str) -> str:
+    """Return *text*, without its middle if it is too long for a sentence."""
+    if len(text) <= LONGEST:
+        return text
+    half = LONGEST // 2
+    return f"{text[:half]} ... {text[-half:]} ({len(text)} characters)"
 
 
 def misspelt(path: str, error: SyntaxError) -> ConfigurationError:

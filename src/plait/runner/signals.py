@@ -183,7 +183,7 @@ def leave(code: int, number: int = 0) -> int:
     the code where a thread that the application's file began would go on for ever.
     """
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # it was closed by who started us
+        if stream is not None and not stream.closed:  # by who started us, or by people's code
             stream.flush()
     if number == signal.SIGINT and code == 0:
         end_by(number)

@@ -15,6 +15,7 @@ def set_title(text: str) -> str:
 
     The package ``setproctitle`` replaces the whole command line.  Without it, only the short name can be set.
     """
+    text = text.encode("utf-8", "replace").decode()
     try:
         import setproctitle
     except ImportError:
@@ -22,7 +23,7 @@ def set_title(text: str) -> str:
     else:
         setproctitle.setproctitle(text)
         return ""
-    short = text.encode("utf-8", "replace")[:LONGEST].decode("utf-8", "ignore")
+    short = text.encode()[:LONGEST].decode("utf-8", "ignore")
     try:
         with open(SHORT_NAME, "w", encoding="utf-8") as file:
             file.write(short)

@@ -12,14 +12,14 @@ from plait import ConfigurationError
 VARIABLE = "application"
 
 
-def run_file(path: str) -> Any:
+def run_file(path: str, source: bytes) -> Any:
     """
-    Run the file at *path* in a namespace that holds its ``__file__`` alone; return what it calls ``application``.
+    Run *source*, which is in the file at *path*, in a namespace that holds its ``__file__`` alone.
 
-    What fails in it passes, and so does ``sys.exit``.  Raises `ConfigurationError` when it defines no such variable.
+    Returns what it calls ``application``.  What fails in it passes, and so does ``sys.exit``.  Raises
+    `ConfigurationError` when it defines no such variable.
     """
-    with open(path, "rb") as file:
-        code = compile(file.read(), path, "exec", dont_inherit=True)
+    code = compile(source, path, "exec", dont_inherit=True)
     names: dict[str, Any] = {"__file__": path}
     exec(code, names)  # noqa: S102 - running that file is what was asked for
     if VARIABLE not in names:

@@ -25,10 +25,15 @@ class Guest:
         reactor.install()
         early.make_when_asked()
 
-    def load_file(self, path: str, given: Mapping[str, Any]) -> Service[Any]:
-        """Run the file at *path* as twistd runs it, and return the application that it defines, or service of plait."""
+    def load_file(self, path: str, source: bytes, given: Mapping[str, Any]) -> Service[Any]:
+        """
+        Run *source*, which is in the file at *path*, as twistd runs it.
+
+        Returns the application that it defines, or service of plait.
+        """
         self.install()
-        found = run_file(path)
+        found = run_file(path, source)
+        reactor.install()  # it may have put another one in its place
         if isinstance(found, Service):
             return found
         application = self.adopt(found, path, given)

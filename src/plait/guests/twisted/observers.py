@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from twisted.logger import ILogObserver, LegacyLogObserverWrapper, Logger, LogLe
 from twisted.python import log as legacy
 from twisted.python.failure import Failure
 
-from plait.guests.twisted.records import LEVELS, Event
+from plait.guests.twisted.records import LEVELS, Event, trim
 
 _STREAMS = {"stdout": "__stdout__", "stderr": "__stderr__"}
 _ATTRIBUTES = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
@@ -51,7 +52,8 @@ class Sink:
         if not self._has_failed:
             self._has_failed = True
             _say(f"plaitd: the log observer {self.name} failed; what it does not take is written here", "__stderr__")
-            _say(Failure().getTraceback(), "__stderr__")
+            kind, error, trace = sys.exc_info()
+            _say("".join(traceback.format_exception(kind, error, trim(trace))), "__stderr__")
         _say(eventAsText(event), "__stderr__")
 
 

@@ -6,6 +6,7 @@ The parent is part of what a plugin may use: it reads there how it is run, and w
 
 from __future__ import annotations
 
+import operator
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from twisted.python import usage
 from twisted.python.util import gidFromString, uidFromString
 from twisted.scripts._twistd_unix import ServerOptions  # as twisted.scripts.twistd has it
 
-from plait import UsageError
+from plait import ConfigurationError, UsageError
 
 #: What a plugin may change, as settings of plaitd.
 _WRITTEN = ("pidfile", "umask", "uid", "gid", "rundir", "chroot", "logfile", "prefix", "nodaemon", "syslog", "euid")
@@ -54,7 +55,11 @@ def make(maker: Any, arguments: Sequence[str], given: Mapping[str, Any]) -> tupl
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise SystemExit(128 + signal.SIGPIPE) from None
         application = Application(maker.tapname)
-        maker.makeService(parent.subOptions).setServiceParent(application)
+        made = maker.makeService(parent.subOptions)
+        if isinstance(made, type) or not hasattr(made, "setServiceParent"):
+            kind = made.__qualname__ if isinstance(made, type) else type(made).__qualname__
+            raise ConfigurationError(f"its makeService() returned {kind}, which is no service: correct the plugin")
+        made.setServiceParent(application)
     except usage.UsageError as error:
         text = " ".join(str(error).split()) or "is not used so"
         command = f"plaitd {'--twisted ' if given.get('twisted') else ''}{maker.tapname}"
@@ -108,10 +113,20 @@ def _insisted(before: Mapping[str, Any], parent: Mapping[str, Any]) -> Any:
             yield name, bool(value)
             if name == "nodaemon":
                 yield "daemon", not value
-        elif name == "umask":
-            yield name, int(value, 8) if isinstance(value, str) else value
         else:
-            yield name, "" if value is None else str(value)
+            yield name, _read(name, value)
+
+
+def _read(name: str, value: Any) -> Any:
+    """Return as a setting of plaitd what a plugin has set; raises `ConfigurationError`."""
+    try:
+        if name == "umask":
+            return value if value is None else int(value, 8) if isinstance(value, str) else operator.index(value)
+        if value is None or isinstance(value, str | int | os.PathLike | bytes):
+            return "" if value is None else os.fsdecode(str(value) if isinstance(value, int) else value)
+    except (ValueError, TypeError):
+        pass  # it is said below
+    raise ConfigurationError(f"it sets {name} to {value!r}, which cannot be used: correct the plugin")
 
 
 def _absolute(path: Any) -> Any:

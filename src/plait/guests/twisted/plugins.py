@@ -5,6 +5,7 @@ Twisted's plugins: the drop-ins in ``twisted/plugins`` folders, found by their s
 from __future__ import annotations
 
 import ast
+import os
 import pkgutil
 import warnings
 from collections.abc import Iterable, Iterator
@@ -46,7 +47,7 @@ class DropIn:
                 yield name, " ".join(found.get("description", "").split()).removesuffix(".")
 
 
-def find_maker(tapname: str) -> tuple[Any, list[tuple[str, Exception]]]:
+def find_maker(tapname: str) -> tuple[Any, list[tuple[str, BaseException]]]:
     """
     Return the plugin that makes the service called *tapname*, or None; and the drop-ins that failed, with their errors.
 
@@ -55,17 +56,18 @@ def find_maker(tapname: str) -> tuple[Any, list[tuple[str, Exception]]]:
     """
     named: list[DropIn] = []
     others: list[DropIn] = []
+    is_word = any(sign.isalnum() for sign in tapname)  # a "-" would be in all of them
     own = f"{import_module('twisted').__path__[0]}/plugins"
     for drop_in, folder in find_drop_ins():
-        if tapname.encode() in drop_in.source:
+        if is_word and os.fsencode(tapname) in drop_in.source:
             named.append(drop_in)
         elif folder != own:
             others.append(drop_in)
-    failed: list[tuple[str, Exception]] = []
+    failed: list[tuple[str, BaseException]] = []
     for drop_in in named:
         try:
             maker = drop_in.load(tapname)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failed.append((drop_in.name, error))
             continue
         if maker is not None:

@@ -42,7 +42,7 @@ class PrivilegedStart:
 
     service: Any
     returned: Any
-    error: Exception | None
+    error: BaseException | None
     readers: tuple[Any, ...]
 
 
@@ -124,7 +124,9 @@ class GuestReactor(SoonWriting):
         returned, error = None, None
         try:
             returned = service.privilegedStartService()
-        except Exception as raised:
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as raised:
             error = raised
         self.privileged.append(PrivilegedStart(service, returned, error, tuple(self._readers.keys() - before)))
 
@@ -321,8 +323,9 @@ def _finish(future: asyncio.Future[None]) -> None:
 
 def install() -> GuestReactor:
     """Install the reactor, unless it is; raises `ConfigurationError` when there is another one."""
-    installed: Any = sys.modules.get("twisted.internet.reactor")
-    if installed is None:
+    name = "twisted.internet.reactor"
+    installed: Any = sys.modules.get(name)
+    if name not in sys.modules:
         installed = GuestReactor()
         installReactor(installed)
         installed._children.install()

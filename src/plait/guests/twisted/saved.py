@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from dataclasses import replace
 from typing import Any
 
@@ -19,14 +20,16 @@ from plait.guests.twisted.reactor import install
 log = logging.getLogger("plait")
 
 
-def load(path: str, kind: str, *, saves: bool) -> TwistedApplication:
+def load(path: str, style: str, *, saves: bool) -> TwistedApplication:
     """
-    Return the application that is saved in the file at *path* as *kind*, ``pickle`` or ``source``.
+    Return the application that is saved in the file at *path* as *style*, ``pickle`` or ``source``.
 
     When it has run, and *saves*, it is saved as ``NAME-shutdown.tap`` or ``.tas`` in the folder it ran in.
     """
     try:
-        source = loadApplication(path, kind)
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            raise OSError(0, "it is a pipe")
+        source = loadApplication(path, style)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror}): give the path of a saved file") from error
     except Exception as error:
@@ -35,9 +38,9 @@ def load(path: str, kind: str, *, saves: bool) -> TwistedApplication:
             f"{path}: cannot be loaded ({text}): it needs the classes that it was saved with: set PYTHONPATH"
         ) from error
     if IService(source, None) is None:
-        raise ConfigurationError(
-            f"{path}: holds a {type(source).__qualname__}, which is no application: save one of Twisted's"
-        )
+        kind = type(source).__qualname__
+        article = "an" if kind[:1].lower() in "aeiou" else "a"
+        raise ConfigurationError(f"{path}: holds {article} {kind}, which is no application: save one of Twisted's")
     application = host(source, "application")
     hosting = application.asked
 
