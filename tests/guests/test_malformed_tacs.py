@@ -232,3 +232,22 @@ def test_a_pipe_of_the_shell_is_read(tmp_path: Path) -> None:
         with open(place.root / "errors", "wb") as errors:
             process = place.popen(program=words, stdout=-1, stderr=errors)
         assert Foreground(place, process).ready().stop().code == 0
+
+
+OPENS = "from twisted.internet import reactor\nreactor.listenUNIX('shop.sock', protocol.Factory())\n"
+
+
+@pytest.mark.parametrize("words", [("-n",), ()], ids=["foreground", "daemon"])
+def test_what_a_file_opened_before_it_failed_is_closed(words: tuple[str, ...], zygote: Zygote, tmp_path: Path) -> None:
+    """A unix socket is a file, which would stay."""
+    case = Malformed("", 78, "no luck", files={"shop.tac": f"{HEAD}{OPENS}raise ValueError('no luck')\n"})
+    assert faults_of(case, run(zygote, PLAITD, (*words, "-y", "shop.tac"), case, tmp_path / "shop")) == []
+
+
+@pytest.mark.parametrize("words", [("-n",), ()], ids=["foreground", "daemon"])
+def test_what_was_opened_with_privileges_is_closed(words: tuple[str, ...], zygote: Zygote, tmp_path: Path) -> None:
+    """Where the process cannot be prepared afterwards."""
+    opens = "internet.UNIXServer('shop.sock', protocol.Factory()).setServiceParent(application)\n"
+    case = Malformed("", 73, "nowhere/log: cannot be written", files={"shop.tac": f"{APPLICATION}{opens}"})
+    arguments = (*words, "-l", "nowhere/log", "-y", "shop.tac")
+    assert faults_of(case, run(zygote, PLAITD, arguments, case, tmp_path / "shop")) == []

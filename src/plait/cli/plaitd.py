@@ -10,6 +10,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -88,9 +89,12 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
         application = load(settings, process_settings, log_settings)
     hosting = application.hosting()
     before_leaving = None
+    whole: AbstractContextManager[None] = nullcontext()
     if hosting is not None:
         from plait.runner.early_loop import kept, or_early
-        from plait.runner.guests import settle, settle_log
+        from plait.runner.guests import settle, settle_log, undone
+
+        whole = undone(hosting)
 
         settings = settle(settings, hosting)
         daemonize = daemonize if for_people else settings.wants_daemon(daemonize)
@@ -100,6 +104,7 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
         process_settings = settings.process(daemonize=daemonize, pidfile="" if for_people else None)
         preload(process_settings)
     with (
+        whole,
         prepare(
             process_settings,
             application.endpoints(),

@@ -157,6 +157,16 @@ def settle_log(settings: LogSettings, hosting: Hosting) -> LogSettings:
     return settings if hosting.make_handler is None or settings.logger else replace(settings, file="-")
 
 
+@contextmanager
+def undone(hosting: Hosting) -> Iterator[None]:
+    """Have *hosting* close what the application opened where the process cannot be prepared."""
+    try:
+        yield
+    except PlaitError:
+        hosting.finish()
+        raise
+
+
 class ReactorLoader:
     """Loads the module ``twisted.internet.reactor``: as the guest's reactor, for which it must come before others."""
 

@@ -63,9 +63,14 @@ def host(source: Any, name: str) -> TwistedApplication:
             asks=_process_of(source),
             start_privileged=lambda: start_privileged(service),
             begin=logs.begin,
-            finish=logs.finish,
+            finish=_finish,
         ),
     )
+
+
+def _finish() -> None:
+    install().abandon()
+    logs.finish()
 
 
 def _process_of(source: Any) -> tuple[tuple[str, Any], ...]:

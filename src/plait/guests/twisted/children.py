@@ -117,6 +117,11 @@ class Children:
                 async with asyncio.timeout(LAST_MOMENT):
                     await self._gone(processes.reapProcessHandlers)
 
+    def give_up(self) -> None:
+        """Tell those that are there to end, where nobody can wait for it."""
+        for pid in processes.reapProcessHandlers:
+            os.kill(pid, signal.SIGTERM)
+
     def kill(self, reason: str) -> None:
         """Kill those that are left."""
         for pid in processes.reapProcessHandlers:

@@ -32,7 +32,11 @@ class Guest:
         Returns the application that it defines, or service of plait.
         """
         self.install()
-        found = run_file(path, source)
+        try:
+            found = run_file(path, source)
+        except BaseException:
+            reactor.install().abandon()
+            raise
         reactor.install()  # it may have put another one in its place
         if isinstance(found, Service):
             return found

@@ -130,6 +130,12 @@ class GuestReactor(SoonWriting):
             error = raised
         self.privileged.append(PrivilegedStart(service, returned, error, tuple(self._readers.keys() - before)))
 
+    def abandon(self) -> None:
+        """Close what was opened, and end who was begun, for something that will not run: sockets have files."""
+        if not self._ran:
+            self.disconnectAll()
+            self._children.give_up()
+
     def detach(self) -> None:
         """Leave the loop, which is about to be closed."""
         loop = self._asyncioEventloop
