@@ -78,7 +78,7 @@ def test_a_file_that_does_not_speak_of_twisted_can_be_said_to_be_its(place: Plac
     """It may take its application from elsewhere."""
     write(place, SHORT, "made.py")
     (place.folder / "shop.py").write_text("from made import application\nassert __name__ == 'builtins'\n")
-    place.allow("shop.py")
+    place.allow("shop.py", "__pycache__")
     path = {"PYTHONPATH": str(place.folder)}
     assert place.run("-n", "-y", "shop.py", environment=path).code == 78
     assert place.run("-n", "--twisted", "-y", "shop.py", environment=path).code == 0

@@ -209,7 +209,7 @@ def test_one_whose_module_lacks_something_says_what(place: Place) -> None:
         "shop = service.ServiceMaker('Shop', 'shop_tap', 'Sells things.', 'shop')\n",
     )
     (place.folder / "shop_tap.py").write_text("import nowhere_at_all")
-    place.allow("shop_tap.py")
+    place.allow("shop_tap.py", "__pycache__")
     ended = run(place, "-n", "shop")
     assert (ended.code, ended.output) == (78, "")
     line = f"{place.folder}/shop_tap.py:1"

@@ -172,7 +172,10 @@ SLIPS = {
     "greet -l unix:here --times 0 a": "greet: --times 0: wanted a whole number from 1",
     "great": "great: no such plugin, did you mean greet?: see plaitd --help",
     "greet@plait a": "greet@plait: plait has no plugin of this name: give greet@plait-greeter",
-    "shop": "shop: no such plugin: see plaitd --help, or give an application such as shop:application",
+    "shop": (
+        "shop: no such plugin: see plaitd --help, or give an application such as shop:application, "
+        "or, for a plugin of Twisted, pip install plait[twisted]"
+    ),
 }
 
 

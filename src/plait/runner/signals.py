@@ -152,7 +152,12 @@ class Signals:
                 yield
             finally:
                 signal.set_wakeup_fd = set_it
-                set_it(before, warn_on_full_buffer=False)
+                # A loop that was left by sys.exit() and began anew has another one, and may have closed the former.
+                present = set_it(-1)
+                try:
+                    set_it(before if present == writer.fileno() else present, warn_on_full_buffer=False)
+                except (OSError, ValueError):
+                    pass  # it is closed, and wakes nobody
                 loop.remove_reader(reader.fileno())
 
     def listen(self, act: Callable[[int, FrameType | None], None]) -> None:
