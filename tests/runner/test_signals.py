@@ -56,6 +56,7 @@ def test_what_was_woken_before_may_be_closed_meanwhile(woken: socket.socket) -> 
 
 def test_what_a_loop_has_set_by_itself_stays(woken: socket.socket) -> None:
     """A loop that began anew is woken by the descriptor that it has now."""
+    set_wakeup_fd(-1)
     with asyncio.Runner() as runner, Signals(restores=True) as signals:
         with signals.waking(runner.get_loop()):
             set_wakeup_fd(woken.fileno())  # as uvloop does, whom the wrapper does not meet
