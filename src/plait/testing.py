@@ -70,6 +70,10 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         """Return the virtual time, in seconds."""
         return self._jumping.now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads; Python gives a *timeout* from 3.12 on, which the clock would jump over."""
+        await super().shutdown_default_executor()
+
 
 def run(main: Coroutine[Any, Any, T], *, patience: float = 1.0) -> T:
     """

@@ -5,6 +5,7 @@ Methods of Twisted services that came as ``async def`` await Deferreds and whate
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -110,3 +111,14 @@ def test_an_error_of_what_a_coroutine_waits_for_is_its_own(kind: str) -> None:
         return await start(waits()).asFuture(asyncio.get_running_loop())
 
     assert run(use()) == "caught no luck"
+
+
+def test_a_thread_that_is_left_is_waited_for_in_real_time() -> None:
+    """The end of a run on the virtual clock gives it a time, from 3.12 on, which the clock must not jump over."""
+    ended = []
+
+    async def use() -> None:
+        asyncio.get_running_loop().run_in_executor(None, lambda: ended.append(threading.Event().wait(0.2)))
+
+    run(use())
+    assert ended == [False]
