@@ -288,17 +288,12 @@ def reactors() -> Iterator[Malformed]:
         "reactor.iterate()": "shop.tac:3: ",
         "reactor.spawnProcess(None, '/nowhere-at-all')": "shop.tac:3: ",
         "reactor.nothing()": "shop.tac:3: AttributeError",
-        "from twisted.internet import asyncioreactor; asyncioreactor.install()": "shop.tac:3: ReactorAlreadyInstalled",
-        "from twisted.internet import selectreactor; selectreactor.install()": "shop.tac:3: ReactorAlreadyInstalled",
+        "from twisted.internet import _threadedselect; _threadedselect.install()": (
+            "shop.tac:3: ThreadedSelectReactor: is no reactor that plait can stand in for: run this with twistd"
+        ),
         "from twisted.internet import task; task.react(lambda reactor: None)": "shop.tac:3: ",
     }.items():
         yield tac(f"reactor: {source}", f"from twisted.internet import protocol, reactor\n#\n{source}\n", says)
-    for name in ("asyncioreactor", "selectreactor", "pollreactor", "epollreactor"):
-        yield tac(
-            f"reactor: {name} before",
-            f"from twisted.internet import {name}\n{name}.install()\n" + APPLICATION,
-            "shop.tac:2: ReactorAlreadyInstalled",
-        )
     yield tac(
         "reactor: another in its place",
         "import sys\nfrom twisted.internet import selectreactor\n"

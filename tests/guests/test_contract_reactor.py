@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guests.tac import run, start, write
+from tests.guests.tac import HEAD, IDLE, run, start, write
 from tests.system.daemon import PLAITD, Daemon, Foreground, Place
 
 FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
@@ -57,14 +57,31 @@ add(first)
     assert lines[:2] == ["found ['made']", "runs GuestReactor True"]
 
 
+@pytest.mark.parametrize("name", ["asyncioreactor", "epollreactor", "pollreactor", "selectreactor"])
+def test_a_file_that_installs_another_has_this_one(place: Place, name: str) -> None:
+    """Files begin so that are started by twistd without -r; what they install can do no more, and is left out."""
+    (place.folder / "shop.tac").write_text(f"from twisted.internet import {name}\n{name}.install()\n")
+    with open(place.folder / "shop.tac", "a") as file:
+        file.write(HEAD + IDLE + "print('runs on', type(reactor).__name__)\n")
+    place.allow("shop.tac")
+    ended = start(place, False).stop()
+    assert ended.code == 0
+    assert "runs on GuestReactor\n" in ended.output
+    assert (
+        f"#warning] twisted.internet.{name}.install() was left out: plait's reactor stands in for it\n" in ended.output
+    )
+
+
 @FORMS
-def test_a_file_that_installs_another_is_refused(place: Place, daemonize: bool) -> None:
-    """As twistd refuses it that was told -r asyncio: with the error's name, and its line."""
-    write(place, "from twisted.internet import selectreactor\nselectreactor.install()\nadd(first)\n")
+def test_a_file_that_installs_one_of_another_kind_is_refused(place: Place, daemonize: bool) -> None:
+    """One that serves a loop of its own, such as that of a window system, cannot be stood in for."""
+    write(place, "from twisted.internet import _threadedselect\n_threadedselect.install()\nadd(first)\n")
     ended = run(place, daemonize)
     assert ended.code == 78
-    line = place.line_of("selectreactor.install()", "shop.tac")
-    assert ended.errors.startswith(f"plaitd: {line}: ReactorAlreadyInstalledError: reactor already installed")
+    line = place.line_of("_threadedselect.install()", "shop.tac")
+    assert ended.errors.startswith(
+        f"plaitd: {line}: ThreadedSelectReactor: is no reactor that plait can stand in for: run this with twistd"
+    )
 
 
 # When it runs ---------------------------------------------------------------------------------------------------------

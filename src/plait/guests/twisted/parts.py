@@ -23,6 +23,7 @@ class Parts:
         self._make_part = make_part
         self._is_open = False  # the tree sees to them
         self._names: dict[int, str] = {}
+        self._taken: set[str] = set()
         self._shown: set[int] = set()
         self._moves: set[asyncio.Task[None]] = set()
         #: When the stop of one of them was last heard of.
@@ -53,7 +54,13 @@ class Parts:
     def _name(self, service: Any) -> str:
         name = self._names.get(id(service))
         if name is None:
-            name = self._names[id(service)] = unique(name_of(service), self._names.values())
+            name = self._names[id(service)] = unique(name_of(service), self._taken)
+            self._taken.add(name)
+        return name
+
+    def _forget_name(self, service: Any) -> str | None:
+        name = self._names.pop(id(service), None)
+        self._taken.discard(name or "")
         return name
 
     def _part(self, service: Any) -> Service[Any]:
@@ -85,7 +92,7 @@ class Parts:
 
     def removed(self, child: Watch) -> bool:
         """Hear that a service was taken out of it, and stopped if this runs; say whether its watch is still needed."""
-        name = self._names.pop(id(child.service), None)
+        name = self._forget_name(child.service)
         self._shown.discard(id(child.service))
         if not self._is_open or name is None:
             return False
@@ -111,7 +118,7 @@ class Parts:
                 await self._context.add(part)
             except PlaitError as error:
                 # The tree has told why; or this stops, and that with it.
-                self._names.pop(id(child.service), None)
+                self._forget_name(child.service)
                 self._shown.discard(id(child.service))
                 self._context.log.debug("%s: %s", part.name, error)
 

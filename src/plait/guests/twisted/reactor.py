@@ -17,10 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+from twisted.internet import main
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRunning
-from twisted.internet.main import installReactor
+from twisted.logger import Logger
 
 from plait import ConfigurationError, Context
 from plait.guests.twisted import inherited
@@ -29,6 +30,10 @@ from plait.guests.twisted.children import Children
 from plait.guests.twisted.early import EarlyLoop
 from plait.guests.twisted.pools import NoPool, Pools
 from plait.guests.twisted.writing import SoonWriting
+
+_log = Logger(namespace="twisted.internet.base")
+
+_install = main.installReactor  # before `install` puts another one into its place
 
 is_callable = callable  # Twisted calls parameters so
 
@@ -327,13 +332,30 @@ def _finish(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+#: The modules of reactors that this one can stand in for: all that they can do, it can.
+_LIKE = tuple(f"twisted.internet.{name}reactor" for name in ("asyncio", "epoll", "poll", "select"))
+
+
+def _leave_out(reactor: Any) -> None:
+    """Leave *reactor* out that the application installs, where ours can do the same, and say so; else refuse it."""
+    kind = type(reactor)
+    if kind.__module__ not in _LIKE:
+        raise ConfigurationError(
+            f"{kind.__name__}: is no reactor that plait can stand in for: run this with twistd, or leave it out"
+        )
+    for reader in reactor._internalReaders:
+        reader.connectionLost(None)
+    _log.warn("{name}.install() was left out: plait's reactor stands in for it", name=kind.__module__)
+
+
 def install() -> GuestReactor:
     """Install the reactor, unless it is; raises `ConfigurationError` when there is another one."""
     name = "twisted.internet.reactor"
     installed: Any = sys.modules.get(name)
     if name not in sys.modules:
         installed = GuestReactor()
-        installReactor(installed)
+        _install(installed)
+        main.installReactor = _leave_out
         installed._children.install()
         inherited.take()
     if not isinstance(installed, GuestReactor):
