@@ -17,7 +17,14 @@ NOT = ("__init__", "__main__", "preload", "debugging")
 
 #: What the standard library itself imports when it is used: tracebacks, names of hosts, files in another encoding, ...
 LATER = (
-    *("concurrent.futures.thread", "difflib", "encodings.ascii", "encodings.idna", "encodings.latin_1"),
+    *(
+        "concurrent.futures.thread",
+        "difflib",
+        "encodings.ascii",
+        "encodings.charmap",
+        "encodings.idna",
+        "encodings.latin_1",
+    ),
     "encodings.punycode",
     *("encodings.utf_8_sig", "linecache", "subprocess", "tempfile", "traceback", "_strptime"),
 )

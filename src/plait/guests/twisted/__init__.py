@@ -7,6 +7,8 @@ To import this installs Twisted's reactor, on the loop that plait will run: impo
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 try:
     import twisted as _twisted
 except ModuleNotFoundError as error:
@@ -16,12 +18,22 @@ except ModuleNotFoundError as error:
 
     raise ConfigurationError("plait.guests.twisted: needs the package twisted: pip install plait[twisted]") from None
 
-from plait.guests.twisted.events import ErrorUnhandled, ListenFailed, TimerFailed
 from plait.guests.twisted.reactor import install
 from plait.guests.twisted.service import TwistedService
+
+if TYPE_CHECKING:
+    from plait.guests.twisted.events import ErrorUnhandled, ListenFailed, TimerFailed
 
 install()
 
 __all__ = ["ErrorUnhandled", "ListenFailed", "TimerFailed", "TwistedService"]
 
 del _twisted
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from plait.guests.twisted import events
+
+    return getattr(events, name)

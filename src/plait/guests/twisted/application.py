@@ -12,9 +12,9 @@ from twisted.application.service import IProcess, IService
 
 from plait import Application, Backoff, Context, Hosting, Limit
 from plait.guests.twisted import logs, watching
-from plait.guests.twisted.events import Policies
 from plait.guests.twisted.life import Life, is_plain
 from plait.guests.twisted.names import name_of
+from plait.guests.twisted.policies import Policies
 from plait.guests.twisted.reactor import install
 from plait.guests.twisted.service import defaults, part, parts_of
 from plait.guests.twisted.watching import is_collection

@@ -6,22 +6,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
 
 from plait import Event
-
-#: What follows: it is told, and all goes on; or the service fails, and is run again as its *restart* says.
-Policy = Literal["log", "fail"]
-POLICIES = ("log", "fail")
-
-
-@dataclass(frozen=True)
-class Policies:
-    """What follows when a timer's function fails, a port cannot be opened, an error is handled by nobody."""
-
-    timer: Policy = "fail"
-    listen: Policy = "fail"
-    unhandled: Policy = "log"
 
 
 def describe(error: BaseException) -> str:
@@ -30,7 +16,7 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TimerFailed(Event):
     """The function of the `TimerService` at *path* raised *cause*; Twisted does not call it again."""
 
@@ -45,7 +31,7 @@ class TimerFailed(Event):
         return f"{self.path}: the timer's function failed, and is not called again: {describe(self.cause)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ListenFailed(Event):
     """The service at *path* could not open its port, because of *cause*."""
 
@@ -60,7 +46,7 @@ class ListenFailed(Event):
         return f"{self.path}: it does not listen: {describe(self.cause)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ErrorUnhandled(Event):
     """
     *cause* was handled by nobody: raised in a delayed call, a thread or by data that came, or left in a Deferred.

@@ -4,7 +4,6 @@ Running a ``.tac`` file as twistd runs it.
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from plait import ConfigurationError
@@ -23,6 +22,8 @@ def run_file(path: str, source: bytes) -> Any:
     names: dict[str, Any] = {"__file__": path}
     exec(code, names)  # noqa: S102 - running that file is what was asked for
     if VARIABLE not in names:
+        import difflib
+
         near = difflib.get_close_matches(VARIABLE, names, n=1)
         but = f" (but `{near[0]}`)" if near else ""
         raise ConfigurationError(

@@ -6,7 +6,6 @@ It looks for them when it first needs them.  By then plait may have taken the va
 
 from __future__ import annotations
 
-import codecs
 import fcntl
 import os
 
@@ -21,8 +20,6 @@ def take() -> None:
     """Let Twisted have its share of what this process was started with, and plait the same."""
     # For its ports Twisted keeps a descriptor to spare, of /dev/null, which a root folder need not have.
     tcp._reservedFD.reserve()
-    # TLS encodes texts so when it is used; by then Python may be out of reach.
-    codecs.lookup("charmap")
     if os.environ.get("LISTEN_PID") == str(os.getpid()):
         _take_passed()
 

@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 
 from plait import BindError, Context, LeftBehind, PlaitError, Service, current
 from plait.guests.twisted import failures, logs, watching
-from plait.guests.twisted.events import ErrorUnhandled, ListenFailed, Policies, TimerFailed
 from plait.guests.twisted.parts import Parts
+from plait.guests.twisted.policies import Policies
 from plait.guests.twisted.reactor import GuestReactor, install
 from plait.guests.twisted.waiting import Outcome
 from plait.guests.twisted.watching import Trouble
@@ -26,7 +26,8 @@ from plait.guests.twisted.watching import Trouble
 #: What a collection must leave as `MultiService` has it, so that its children can be started one by one.
 _PLAIN = ("privilegedStartService", "startService", "stopService")
 
-_EVENTS = {"timer": TimerFailed, "listen": ListenFailed, "unhandled": ErrorUnhandled}
+#: The event that tells of each kind of trouble.
+_EVENTS = {"timer": "TimerFailed", "listen": "ListenFailed", "unhandled": "ErrorUnhandled"}
 
 #: The present lives, by path: whose an error is, that nobody handled, is known by the path of its context.
 _lives: dict[str, Life] = {}
@@ -267,7 +268,10 @@ class Life:
         error = trouble.error
         if isinstance(error, CannotListenError):
             error = self._cannot_listen(error)
-        self.context.publish(_EVENTS[trouble.kind](self.context.path, asyncio.get_running_loop().time(), error))
+        from plait.guests.twisted import events  # most applications need none
+
+        event = getattr(events, _EVENTS[trouble.kind])
+        self.context.publish(event(self.context.path, asyncio.get_running_loop().time(), error))
         return error if self._watch.policy(trouble.kind) == "fail" else None
 
     def _cannot_listen(self, error: CannotListenError) -> BindError:

@@ -14,8 +14,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from twisted.internet import main
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
@@ -41,8 +40,7 @@ is_callable = callable  # Twisted calls parameters so
 _FAR = 1.0
 
 
-@dataclass(frozen=True)
-class PrivilegedStart:
+class PrivilegedStart(NamedTuple):
     """What came of the privileged start of *service*: what it *returned* or raised, and what it began to watch."""
 
     service: Any

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 from twisted.application.service import IService
 
 from plait import ConfigurationError, Context, Group, Service
-from plait.guests.twisted.events import POLICIES, Policies, Policy
 from plait.guests.twisted.life import Life
 from plait.guests.twisted.names import name_of, unique, word
+from plait.guests.twisted.policies import POLICIES, Policies, Policy
 from plait.guests.twisted.reactor import install
 from plait.guests.twisted.waiting import settle
 from plait.guests.twisted.watching import is_collection

@@ -17,8 +17,8 @@ from twisted.application.service import IServiceCollection, MultiService, Servic
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from plait.guests.twisted.events import Policies, Policy
 from plait.guests.twisted.hooks import Hook
+from plait.guests.twisted.policies import Policies, Policy
 from plait.guests.twisted.waiting import Outcome, error_of
 
 if TYPE_CHECKING:
