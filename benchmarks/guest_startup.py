@@ -23,5 +23,5 @@ if __name__ == "__main__":
         [kind.side(measure) for kind in KINDS],
         [Figure("answer", "answer ms"), Figure("connect", "connect ms", ratio=False), Figure("cpu", "CPU ms")],
         [Want(kind.name, "answer", 1.1, "twistd") for kind in KINDS[2:]],
-        options(__doc__, rounds=15, quick_rounds=3),
+        options(__doc__, rounds=40, quick_rounds=3),
     )
