@@ -47,14 +47,6 @@ def by_name_in(*names: str) -> pytest.MarkDecorator:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
-
-
-@pytest.fixture
 def apart() -> Iterator[None]:
     """A network where all ports are free, for whoever has the clients."""
     missing = [name for name in CLIENTS if not shutil.which(name)]

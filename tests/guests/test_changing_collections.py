@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("twisted", reason="NOT RUN: needs Twisted: pip install plait[twisted]")
@@ -32,12 +29,6 @@ inner = service.MultiService()
 for each, parent in ((first, application), (inner, application), (second, inner)):
     each.setServiceParent(parent)
 """
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with Place(tmp_path) as place:
-        yield place
 
 
 def words(place: Place, number: int) -> list[str]:

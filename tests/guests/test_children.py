@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.guests.tac import run, start, write
 from tests.system.daemon import Foreground, Place
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
-
 
 #: A service with a child: a shell that runs a script.  It tells what the child writes, and that it has ended.
 KEEPER = """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,6 @@ from tests.guests.tac import HEAD, IDLE, run, start, write
 from tests.system.daemon import PLAITD, Place
 
 FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
 
 
 def write_bare(place: Place, source: str, name: str) -> Path:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import socket
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,14 +11,6 @@ from tests.guests.tac import HEAD, IDLE, run, start, write
 from tests.system.daemon import PLAITD, Daemon, Foreground, Place
 
 FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
 
 
 def said(text: str) -> list[str]:

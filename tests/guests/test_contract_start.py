@@ -5,9 +5,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,25 +13,6 @@ from tests.guests.tac import IDLE, run, start, write
 from tests.system.daemon import Place
 
 FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
-
-
-@pytest.fixture
-def public() -> Iterator[Place]:
-    """A folder to start plaitd in that any user may read and write, where nothing may be left."""
-    with tempfile.TemporaryDirectory() as name:
-        os.chmod(name, 0o755)
-        with Place(Path(name)) as place:
-            place.folder.chmod(0o777)
-            yield place
-            place.assert_nothing_left()
 
 
 STEPS = (

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.guests.tac import start, write
@@ -33,14 +30,6 @@ reactor.callWhenRunning(runs.set_result, None)
 kept = asyncio.get_event_loop().create_task(speak("loading"))
 add(Early())
 """
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
 
 
 @FORMS

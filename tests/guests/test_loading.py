@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,14 +17,6 @@ SHORT = """
 add(first)
 reactor.callWhenRunning(reactor.callLater, 0, reactor.stop)
 """
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
 
 
 # What it sees ---------------------------------------------------------------------------------------------------------

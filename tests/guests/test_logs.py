@@ -7,9 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,12 +39,6 @@ application = service.Application("shop")
 till = Till()
 till.setServiceParent(application)
 """
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with Place(tmp_path) as place:
-        yield place
 
 
 def run(place: Place, source: str, *options: str) -> Ended:

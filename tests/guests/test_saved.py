@@ -6,8 +6,6 @@ import os
 import pickle
 import shutil
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -51,14 +49,6 @@ for style in ("pickle", "source"):
 """
 
 BOTH = pytest.mark.parametrize("given", [("-f", "shop.tap"), ("-s", "shop.tas")], ids=["pickle", "source"])
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
 
 
 def save(place: Place, name: str = "Counter") -> dict[str, str]:

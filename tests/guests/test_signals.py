@@ -8,8 +8,6 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,14 +16,6 @@ from tests.system.daemon import Place
 
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop", "rloop"])
 NUMBERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
 
 
 def need(loop: str) -> None:

@@ -7,8 +7,6 @@ import re
 import shutil
 import signal
 import socket
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +17,6 @@ from tests.system.daemon import PLAITD, Foreground, Place
 
 FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
-
-
-@pytest.fixture
-def public() -> Iterator[Place]:
-    """The same where everybody may write: pytest's own folders are closed to other users."""
-    with tempfile.TemporaryDirectory() as root:
-        os.chmod(root, 0o755)
-        with Place(Path(root)) as place:
-            place.folder.chmod(0o777)
-            (place.root / "told").chmod(0o666)
-            yield place
-            place.assert_nothing_left()
 
 
 # Errors while it runs (15-17a, must show 4) ---------------------------------------------------------------------------

@@ -8,8 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,26 +16,6 @@ from tests.guests.tac import IDLE, run, start, told, write
 from tests.system.daemon import PLAITD, Daemon, Place
 
 FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
-
-
-@pytest.fixture
-def public() -> Iterator[Place]:
-    """The same where everybody may write: pytest's own folders are closed to other users."""
-    with tempfile.TemporaryDirectory() as root:
-        os.chmod(root, 0o755)
-        with Place(Path(root)) as place:
-            place.folder.chmod(0o777)
-            (place.root / "told").chmod(0o666)
-            yield place
-            place.assert_nothing_left()
 
 
 # Starts that fail (1-5) -----------------------------------------------------------------------------------------------
