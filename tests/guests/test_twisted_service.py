@@ -324,6 +324,25 @@ def test_what_waits_for_the_reactor_is_called_when_the_first_services_have_start
 # The stop -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.logs("LeftBehind: shop/web: left behind: did not stop in 1.* s")
+@pytest.mark.parametrize(("seconds", "ends"), [(0.8, True), (1.5, False)])
+def test_a_stop_that_is_hurried_may_end_while_there_is_patience(seconds: float, ends: bool) -> None:
+    """A second signal gives each a second: who ends in that is not left behind."""
+
+    async def main() -> None:
+        tree = Tree(Application("shop", [TwistedService(Told("one", stop=later(seconds, "ended")), name="web")]))
+        await tree.open()
+        tree.stop_soon("enough")
+        await asyncio.sleep(0.1)
+        tree.hurry()
+        with nullcontext() if ends else pytest.raises(BaseExceptionGroup):
+            await tree.wait()
+        assert (tree.left == []) is ends
+
+    run(main())
+    assert ("ended" in told) is ends
+
+
 async def hangs_in_coroutine() -> None:
     """Wait for what never comes."""
     await inner_wait()

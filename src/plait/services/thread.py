@@ -76,6 +76,11 @@ class ThreadHost:
         self._call(self._host.stop, reason, exit_code)
 
     @property
+    def time_left(self) -> float:
+        """How long its stop may still take."""
+        return self._host.time_left
+
+    @property
     def is_ending(self) -> bool:
         """Whether everything is about to stop."""
         return self._host.is_ending

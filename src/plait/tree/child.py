@@ -217,6 +217,11 @@ class Child:
         self.tree.stop_soon(reason, exit_code)
 
     @property
+    def time_left(self) -> float:
+        """How long its stop may still take."""
+        return self.deadline - self.tree.loop.time()
+
+    @property
     def is_ending(self) -> bool:
         """Whether everything is about to stop."""
         return self.tree.is_ending

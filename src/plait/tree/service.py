@@ -48,6 +48,8 @@ class Host(Protocol):
     def stop(self, reason: str, exit_code: int) -> None: ...
     @property
     def is_ending(self) -> bool: ...
+    @property
+    def time_left(self) -> float: ...
 
 
 class Context(Generic[T]):
@@ -108,6 +110,11 @@ class Context(Generic[T]):
     def stop(self, reason: str, exit_code: int = 0) -> None:
         """Stop the whole application in order, as `StopApplication` does; for callbacks, which nobody hears raise."""
         self._host.stop(reason, exit_code)
+
+    @property
+    def time_left(self) -> float:
+        """How many seconds its stop, when asked for, may take before it is left behind; infinite without a limit."""
+        return self._host.time_left
 
     @property
     def is_ending(self) -> bool:

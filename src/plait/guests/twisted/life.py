@@ -26,6 +26,11 @@ from plait.guests.twisted.watching import Trouble
 #: What a collection must leave as `MultiService` has it, so that its children can be started one by one.
 _PLAIN = ("privilegedStartService", "startService", "stopService")
 
+#: How many seconds before it would be left behind a service that does not stop says so itself; and for how many it
+#: waits at the most when it is told to hurry.
+_MARGIN = 0.05
+_LONGEST = 60.0
+
 #: The event that tells of each kind of trouble.
 _EVENTS = {"timer": "TimerFailed", "listen": "ListenFailed", "unhandled": "ErrorUnhandled"}
 
@@ -233,6 +238,16 @@ class Life:
         if errors:
             raise errors[0]
 
+    async def _ends_soon(self, outcome: Outcome) -> bool:
+        """Say whether *outcome* comes in the time that is left when a stop is hurried, or its time is nearly over."""
+        left = self.context.time_left - _MARGIN
+        if left > 0 and not outcome.is_done:
+            try:
+                await asyncio.wait({outcome.future()}, timeout=min(left, _LONGEST))
+            except asyncio.CancelledError:
+                pass  # there is no more patience
+        return outcome.is_done
+
     async def _ended(self, outcome: Outcome) -> None:
         """Wait for the end of a stop; asked a second time to come to an end, leave it behind."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -243,8 +258,8 @@ class Life:
                     await outcome.wait(self.reactor.start_up)
                 return
             except asyncio.CancelledError:
-                if task.cancelling() < 2:
-                    continue  # that it is to stop, it knows
+                if task.cancelling() < 2 or await self._ends_soon(outcome):
+                    continue  # that it is to stop, it knows; or there is nothing more to wait for
             except TimeoutError:
                 if not limit.expired():
                     raise
