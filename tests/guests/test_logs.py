@@ -482,6 +482,7 @@ def handler():
 
 
 def test_a_factory_that_makes_no_log_is_refused(place: Place) -> None:
+    place.allow("__pycache__")
     place.write(FACTORIES, "factories.py")
     place.write(TAC, "shop.tac")
     ended = place.run("-n", "--logger=factories.nothing", "-y", "shop.tac")
