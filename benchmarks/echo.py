@@ -8,7 +8,7 @@ handler against asyncio's own streams, each on the same loop.
 from __future__ import annotations
 
 import servers
-from harness import Figure, Sample, Want, options, run
+from harness import Figure, Sample, Side, Want, options, run
 from load import put_load
 from servers import Kind
 
@@ -27,17 +27,23 @@ KINDS = [
     servers.ANYIO,
 ]
 
-if __name__ == "__main__":
-    given = options(__doc__, rounds=7)
+
+def side(kind: Kind, seconds: float) -> Side:
+    """Return the side that loads *kind*, for so long."""
 
     def measure(kind: Kind) -> Sample:
         """Load it once."""
         with kind.serve() as server:
-            return put_load(server, "echo", 50, 1024, 1, given.seconds(2.0, 0.5))
+            return put_load(server, "echo", 50, 1024, 1, seconds)
 
+    return kind.side(measure)
+
+
+if __name__ == "__main__":
+    given = options(__doc__, rounds=7)
     run(
         "Echo: 1 KiB, 50 connections",
-        [kind.side(measure) for kind in KINDS],
+        [side(kind, given.seconds(2.0, 0.5)) for kind in KINDS],
         [Figure("work", "k messages a CPU second"), Figure("wall", "k messages a second", ratio=False)],
         [Want(kind.name, "work", 0.97, kind.against, at_least=True) for kind in KINDS if kind.name.startswith("plait")],
         given,

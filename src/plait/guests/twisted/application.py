@@ -33,7 +33,6 @@ class TwistedApplication(Application):
     async def run(self, context: Context[Any]) -> None:
         """Live once: start the services, keep them alive, stop them."""
         reactor = install()
-        reactor.attach_running()
         life = Life(
             IService(self.source),
             context,

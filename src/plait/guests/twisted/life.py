@@ -81,7 +81,7 @@ class Life:
 
     async def run(self) -> None:
         """Live once."""
-        self.reactor.attach(asyncio.get_running_loop())
+        self.reactor.attach_running()
         logs.begin_unless_begun()
         watch, path = self._watch, self.context.path
         watch.life, watch.stopping, watch.variables = self, None, copy_context()
