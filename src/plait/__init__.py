@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from plait.tree.service import current as current
     from plait.tree.service import service as service
     from plait.tree.tree import Tree as Tree
+    from plait.values import value as value
 
 #: Where each public name lives.  A test holds this against the imports above.
 _HOMES = {
@@ -89,6 +90,7 @@ _HOMES = {
     "tree.running": "running",
     "tree.service": "Context Service current service",
     "tree.tree": "Tree",
+    "values": "value",
 }
 _MODULES = {name: f"plait.{module}" for module, names in _HOMES.items() for name in names.split()}
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import enum
 import logging
-from dataclasses import dataclass
 
 from plait.errors import IllegalTransition
-from plait.values import Value
+from plait.values import OpenValue, value
 
 
 class State(enum.StrEnum):
@@ -50,8 +49,8 @@ def check_transition(path: str, old: State, new: State) -> None:
         raise IllegalTransition(f"{path}: {new} cannot follow {old}: please report this as a bug of plait")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Event(Value):
+@value
+class Event(OpenValue):
     """
     Something that happened to the service at *path*, *at* this time of the loop's monotonic clock (seconds).
 
@@ -71,7 +70,7 @@ class Event(Value):
         return {"event": type(self).__name__, **self.__dict__}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class StateChanged(Event):
     """
     A child went from *old* to *new*.

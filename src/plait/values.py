@@ -1,17 +1,21 @@
 """
-What frozen dataclasses of plait share, so that defining one costs little.
+Frozen dataclasses that cost little to define.
 
-A frozen dataclass that writes its own comparison and its own ``repr`` takes nearly half a millisecond to define, and a
-program that starts defines a dozen.  Ours inherit these instead.  `value` makes a dataclass that inherits being frozen
-as well; what people subclass, `Service` and `Event`, is ``@dataclass(frozen=True, eq=False, repr=False)``, because a
-frozen dataclass may inherit from nothing else.
+A frozen dataclass writes its methods as text and compiles that, for each class anew: half a millisecond, and a program
+that starts defines twenty.  Ours inherit methods that are written once, and are dataclasses all the same: ``fields``,
+``replace`` and ``match`` know them, and people subclass them with ``@dataclass(frozen=True)`` or `value`, as they like.
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
+from operator import attrgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class _Inspect(ModuleType):
@@ -41,31 +45,134 @@ if "dataclasses" not in sys.modules and "inspect" not in sys.modules and sys.ver
         del sys.modules["inspect"]
 
 # Here for what a program loads first: who imports them from here, does not load inspect.
-from dataclasses import FrozenInstanceError, dataclass  # noqa: E402
+from dataclasses import MISSING, FrozenInstanceError, dataclass, make_dataclass  # noqa: E402
 from dataclasses import field as field  # noqa: E402
 from dataclasses import fields as fields  # noqa: E402
 from dataclasses import replace as replace  # noqa: E402
 
-T = TypeVar("T")
+C = TypeVar("C", bound=type)
 
-if TYPE_CHECKING:
+_set = object.__setattr__
 
-    @dataclass_transform(frozen_default=True)
-    def value(cls: type[T]) -> type[T]:
-        """Make a frozen dataclass of a class that inherits `Value`."""
-        return cls
-else:
-    value = dataclass(eq=False, repr=False)
+#: Of a class that makes more values than this, ``__init__`` is compiled after all: it takes half the time.
+_OFTEN = 100
+
+
+class _Plan:
+    """How the values of a class are made, compared and hashed."""
+
+    def __init__(self, cls: type[Any]) -> None:
+        every = fields(cls)
+        self.taken = [item for item in every if item.init]
+        #: What the fields get that are not given; MISSING is that of one that is required, or made.
+        self.defaults = {item.name: item.default for item in self.taken}
+        self.positional = [item.name for item in self.taken if not item.kw_only]
+        self.made = [(item.name, item.default_factory) for item in self.taken if item.default_factory is not MISSING]
+        made = dict(self.made)
+        self.required = [name for name, default in self.defaults.items() if default is MISSING and name not in made]
+        self.cls = cls
+        self.is_checked = hasattr(cls, "__post_init__")
+        self.compared = _getter([item.name for item in every if item.compare])
+        self.hashed = _getter([item.name for item in every if (item.compare if item.hash is None else item.hash)])
+        self.times = 0
+        if any(before not in self.required and name in self.required for before, name in pairwise(self.positional)):
+            self.written()  # refuses that order
+
+    def take(self, given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+        """Return what each field gets; raise TypeError, in Python's words, for what does not fit them."""
+        taken = dict(zip(self.positional, given)) | named  # noqa: B905 - the next line says it better
+        new = self.defaults | taken
+        if len(taken) != len(given) + len(named) or len(new) != len(self.defaults):
+            self.written()(None, *given, **named)
+        for name, make in self.made:
+            if new[name] is MISSING:
+                new[name] = make()
+        for name in self.required:
+            if new[name] is MISSING:
+                self.written()(None, *given, **named)
+        return new
+
+    def written(self) -> Callable[..., None]:
+        """Return the ``__init__`` that dataclasses writes for these fields."""
+        taken: list[Any] = [
+            (
+                each.name,
+                each.type,
+                field(default=each.default, default_factory=each.default_factory, kw_only=each.kw_only),
+            )
+            for each in self.taken
+        ]
+        inherited = {"__post_init__": None} if self.is_checked else {}
+        return make_dataclass(self.cls.__qualname__, taken, namespace=inherited, frozen=True).__init__  # type: ignore[misc, no-any-return]
+
+
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
+
+
+def _plan_of(cls: type[Any]) -> _Plan:
+    try:
+        return cls.__dict__["_plait_plan"]  # type: ignore[no-any-return]
+    except KeyError:
+        cls._plait_plan = plan = _Plan(cls)
+        return plan
+
+
+def _initializer(cls: type[Any]) -> Callable[..., None]:
+    """Return an ``__init__`` for *cls* that is compiled only when it is worth it."""
+
+    def __init__(self: object, /, *given: Any, **named: Any) -> None:  # noqa: N807 - it becomes that
+        plan = _plan_of(cls)
+        for name, new in plan.take(given, named).items():
+            _set(self, name, new)
+        if plan.is_checked:
+            self.__post_init__()  # type: ignore[attr-defined]
+        plan.times += 1
+        if plan.times > _OFTEN:
+            cls.__init__ = plan.written()
+
+    __init__.__qualname__ = f"{cls.__qualname__}.__init__"
+    __init__.value = cls  # type: ignore[attr-defined]
+    return __init__
+
+
+class _Signature:
+    """The signature of a class with such an ``__init__``, found when somebody asks for it."""
+
+    def __get__(self, instance: object, cls: type[Any]) -> object:
+        made_for = getattr(cls.__init__, "value", None)
+        if instance is not None or made_for is None:
+            raise AttributeError("__signature__")
+        from inspect import signature
+
+        shown = signature(_plan_of(made_for).written())
+        return shown.replace(parameters=list(shown.parameters.values())[1:])
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def value(cls: C) -> C:
+    """
+    Make a frozen dataclass of a class that inherits `Service`, `Event` or another value of plait.
+
+    It is what ``@dataclass(frozen=True)`` makes of it, in a small part of the time.  ``__eq__``, ``__hash__`` and
+    ``__repr__`` are inherited, and ``InitVar`` is not known.
+    """
+    dataclass(init=False, eq=False, repr=False, frozen=issubclass(cls, OpenValue))(cls)
+    if "__init__" not in cls.__dict__:
+        setattr(cls, "__init__", _initializer(cls))  # noqa: B010 - mypy does not see what else it could be
+    return cls
 
 
 class Value:
     """Equal to another of the same class with equal fields; hashable when its fields are; shown as it was written."""
 
     def __setattr__(self, name: str, new: object) -> None:
-        # Each field is set once, by __init__.
+        # A dataclass of people's that inherits this sets each field once.
         if name in self.__dict__ or name not in self.__dataclass_fields__:  # type: ignore[attr-defined]
             raise FrozenInstanceError(f"cannot assign to field {name!r}")
-        object.__setattr__(self, name, new)
+        _set(self, name, new)
 
     def __delattr__(self, name: str) -> None:
         raise FrozenInstanceError(f"cannot delete field {name!r}")
@@ -73,15 +180,21 @@ class Value:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self is other or _compared(self) == _compared(other)
+        if self is other:
+            return True
+        compared = _plan_of(type(self)).compared
+        return compared(self) == compared(other)
 
     def __hash__(self) -> int:
-        return hash(_compared(self))
+        return hash(_plan_of(type(self)).hashed(self))
 
     def __repr__(self) -> str:
         shown = (f"{item.name}={getattr(self, item.name)!r}" for item in fields(self) if item.repr)  # type: ignore[arg-type]
         return f"{type(self).__qualname__}({', '.join(shown)})"
 
+    if not TYPE_CHECKING:
+        __signature__ = _Signature()
 
-def _compared(value: Any) -> tuple[Any, ...]:
-    return tuple(getattr(value, item.name) for item in fields(value) if item.compare)
+
+class OpenValue(Value):
+    """A value that people subclass: dataclasses lets theirs be frozen if this is, and writes two methods for that."""

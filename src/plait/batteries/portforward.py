@@ -9,10 +9,10 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any
 
-from plait import Application, ConfigurationError, Context, Endpoint, Listener, Service, UsageError, connect
+from plait import Application, ConfigurationError, Context, Endpoint, Listener, Service, UsageError, connect, value
 
 #: How much is read at once, in bytes: what a stream holds before it stops reading.
 _CHUNK = 65536
@@ -67,7 +67,7 @@ def portforward(
     return Application("portforward", [forward], stop_timeout=drain + 2 * _MARGIN)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class PortForward(Service[tuple[Any, ...]]):
     """
     Passes each connection to *listen* on to *to*; both are texts such as ``tcp:8080``, or an `Endpoint`.

@@ -5,7 +5,6 @@ Connection: keep one open, with back-off
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from plait.endpoints import Endpoint
@@ -16,6 +15,7 @@ from plait.services.link import Link
 from plait.services.listener import find_problem, is_async, peel
 from plait.tree.policy import Backoff
 from plait.tree.service import Context, Service, refuse, show
+from plait.values import field, value
 
 __all__ = ["ConnectFailed", "Connected", "Connection", "Disconnected", "Link"]
 
@@ -23,7 +23,7 @@ Handler = Callable[..., Any]
 Prepare = Callable[..., Awaitable[object]]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Connection(Service[Link]):
     """
     Keeps one connection to *endpoint* open: when it ends, for whatever reason, another one is made.

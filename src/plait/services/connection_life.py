@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
 from random import random
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from plait.events import Event, describe
 from plait.services.gate import NETWORK_ERRORS, Gate, Turn
 from plait.services.line import Line, open_protocol, open_stream
 from plait.services.listener import is_async
+from plait.values import replace, value
 
 if TYPE_CHECKING:
     from plait.endpoints import Endpoint
@@ -29,7 +29,7 @@ FAULT_CAP = 30.0
 STOPPED = "asked to stop"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Connected(Event):
     """A connection to *endpoint* was made, and prepared."""
 
@@ -44,7 +44,7 @@ class Connected(Event):
         return f"{self.path}: connected to {self.endpoint}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Disconnected(Event):
     """The connection to *endpoint* ended, *why* in words, after so many seconds (*lasted*)."""
 
@@ -61,7 +61,7 @@ class Disconnected(Event):
         return f"{self.path}: connection to {self.endpoint} ended after {self.lasted:.3g} s: {self.why}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class ConnectFailed(Event):
     """
     An attempt to connect to *endpoint*, or to prepare the connection, failed with *error*.

@@ -13,12 +13,12 @@ import functools
 import inspect
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from plait.endpoints import Endpoint
 from plait.errors import ConfigurationError
 from plait.tree.service import Context, Service, refuse, show
+from plait.values import field, value
 
 if TYPE_CHECKING:
     from plait.services.crew import Crew
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Handler = Callable[..., Any]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Listener(Service[tuple[Any, ...]]):
     """
     Answers those who connect to *endpoint*, or send datagrams to it.

@@ -9,19 +9,19 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from signal import SIGTERM, Signals
 from typing import TYPE_CHECKING, Any
 
 from plait.services.program_life import ProgramLife
 from plait.services.spawn import RunningProgram
 from plait.tree.service import Context, Service, refuse
+from plait.values import field, value
 
 if TYPE_CHECKING:
     from plait.services.lock import ProgramLock
 
 
-@dataclass(frozen=True, repr=False)
+@value
 class Program(Service[RunningProgram]):
     """
     Run *command*, a list of words, as a child process; publishes a `RunningProgram`.

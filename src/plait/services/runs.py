@@ -7,13 +7,13 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from plait.errors import StopApplication
 from plait.events import Event, describe
 from plait.services.bell import Bell
 from plait.tree.service import Service, refuse
+from plait.values import field, value
 
 if TYPE_CHECKING:
     from plait.tree.service import Context
@@ -25,7 +25,7 @@ OVERLAPS: tuple[Overlap, ...] = ("skip", "queue", "overlap")
 ON_ERRORS: tuple[OnError, ...] = ("log", "fail")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class RunFailed(Event):
     """The run of this *number* (1 is the first of a life) of a periodic function failed with *error*."""
 
@@ -36,7 +36,7 @@ class RunFailed(Event):
         return f"{self.path}: run {self.number} failed ({describe(self.error)})"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Repeated(Service[None]):
     """
     What `Periodic` and `Cron` have in common: their function and its runs.

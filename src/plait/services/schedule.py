@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from math import floor
 from random import random
 from time import time
@@ -16,6 +15,7 @@ from plait.errors import ConfigurationError
 from plait.services.clock import Tick, clock_of
 from plait.services.runs import Repeated, RunFailed, Runs
 from plait.tree.service import Context, refuse
+from plait.values import field, value
 
 if TYPE_CHECKING:
     from plait.services.almanac import Almanac
@@ -29,7 +29,7 @@ LOOK_EVERY = 60.0
 BELIEVE_AFTER = 3 * 3600.0
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Periodic(Repeated):
     """
     Call *function* every so many seconds.
@@ -104,7 +104,7 @@ class _Grid:
         return self._first + self._jitter * random() if self._jitter else self._first
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Cron(Repeated):
     """
     Call *function* whenever a cron *expression* says, such as ``0 3 * * *``; needs the extra ``plait[cron]``.

@@ -10,12 +10,12 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from plait.errors import ConfigurationError
 from plait.services.thread import ThreadHost, as_failure, where_is
 from plait.tree.service import Context, Service, _current, refuse, show
+from plait.values import field, value
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ def is_async(function: object) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
-@dataclass(frozen=True, repr=False)
+@value
 class Task(Service[T]):
     """
     An async *function* that runs for as long as the service lives.
@@ -106,7 +106,7 @@ class Task(Service[T]):
             await function()
 
 
-@dataclass(frozen=True, repr=False)
+@value
 class Resource(Service[T]):
     """
     Something that is opened, used by others, and closed: any async context manager.
@@ -149,7 +149,7 @@ class Resource(Service[T]):
         raise asyncio.CancelledError
 
 
-@dataclass(frozen=True, repr=False)
+@value
 class Thread(Service[T]):
     """
     A blocking *function* in a thread of its own.

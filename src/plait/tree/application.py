@@ -8,19 +8,19 @@ really started is the order in which they stop.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from plait.errors import ConfigurationError
 from plait.tree.policy import STRATEGIES, Backoff, Limit, Strategy
 from plait.tree.service import Context, Service, refuse, show
+from plait.values import field, value
 
 if TYPE_CHECKING:
     from plait.endpoints import Endpoint
     from plait.tree.hosting import Hosting
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Group(Service[Any]):
     """
     Services that live and are kept alive together; itself a service, so groups nest.
@@ -105,7 +105,7 @@ class Group(Service[Any]):
         return draw(self)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class Application(Group):
     """
     Everything a running server is: the root of a tree of services.

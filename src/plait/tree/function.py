@@ -4,15 +4,15 @@ A function as a service: what the decorator `service` makes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from plait.tree.service import Context, Function, Service
+from plait.values import fields, value
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class FunctionService(Service[T]):
     """A service whose ``run`` is a function; made by `service`."""
 

@@ -5,17 +5,17 @@ A stop that waits is told: for whom, how long of how long, and where it hangs.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plait.events import Event
 from plait.tree.application import Group
+from plait.values import value
 
 if TYPE_CHECKING:
     from plait.tree.child import Child
 
 
-@dataclass(frozen=True)
+@value
 class StopWaits(Event):
     """A stop waits for this child, since *waited* of at most *limit* seconds; it hangs at *where* (file:line)."""
 

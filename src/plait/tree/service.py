@@ -12,12 +12,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context as Variables
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from plait.errors import ConfigurationError, PlaitError
 from plait.tree.policy import RESTARTS, Backoff, Restart
-from plait.values import Value
+from plait.values import OpenValue, field, fields, value
 
 if TYPE_CHECKING:
     import asyncio
@@ -237,8 +236,8 @@ def speaking_of(path: str) -> Iterator[None]:
         _current.reset(token)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Service(Value, Generic[T]):
+@value
+class Service(OpenValue, Generic[T]):
     """
     The description of something that lives: subclass it and write ``run``.
 

@@ -8,12 +8,11 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar, Unpack, overload
 
 import trio
 
-from plait import ConfigurationError, Context, Service, StopApplication, current
+from plait import ConfigurationError, Context, Service, StopApplication, current, value
 from plait.guests.trio.guest_run import only
 from plait.guests.trio.life import Life
 
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
         def __call__(self, *, task_status: trio.TaskStatus[T_co]) -> Awaitable[object]: ...
 
 
-@dataclass(frozen=True, repr=False)
+@value
 class TrioService(Service[T]):
     """
     An async *function* of trio that runs for as long as the service lives.

@@ -5,12 +5,12 @@ A Twisted application as one of plait's, and what it wants of the process.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from twisted.application.service import IProcess, IService
 
-from plait import Application, Backoff, Context, Hosting, Limit
+from plait import Application, Backoff, Context, Hosting, Limit, value
 from plait.guests.twisted import logs, watching
 from plait.guests.twisted.life import Life, is_plain
 from plait.guests.twisted.names import name_of
@@ -23,7 +23,7 @@ from plait.guests.twisted.watching import is_collection
 _COMMON = {**defaults(), "limit": Limit(None), "backoff": Backoff(base=1.0, cap=60.0)}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class TwistedApplication(Application):
     """The Twisted application *source*, whose services are those of this application."""
 

@@ -5,9 +5,8 @@ What happens in Twisted services that nobody would hear of: timers that end, por
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
-from plait import Event
+from plait import Event, value
 
 
 def describe(error: BaseException) -> str:
@@ -16,7 +15,7 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class TimerFailed(Event):
     """The function of the `TimerService` at *path* raised *cause*; Twisted does not call it again."""
 
@@ -31,7 +30,7 @@ class TimerFailed(Event):
         return f"{self.path}: the timer's function failed, and is not called again: {describe(self.cause)}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class ListenFailed(Event):
     """The service at *path* could not open its port, because of *cause*."""
 
@@ -46,7 +45,7 @@ class ListenFailed(Event):
         return f"{self.path}: it does not listen: {describe(self.cause)}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class ErrorUnhandled(Event):
     """
     *cause* was handled by nobody: raised in a delayed call, a thread or by data that came, or left in a Deferred.

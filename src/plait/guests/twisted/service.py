@@ -5,12 +5,12 @@ TwistedService: a Twisted service, or a whole Twisted application, in a tree of 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
 
-from plait import ConfigurationError, Context, Group, Service
+from plait import ConfigurationError, Context, Group, Service, value
 from plait.guests.twisted.life import Life
 from plait.guests.twisted.names import name_of, unique, word
 from plait.guests.twisted.policies import POLICIES, Policies, Policy
@@ -23,7 +23,7 @@ _COMMON = ("restart", "start_timeout", "stop_timeout", "backoff", "limit", "time
 _PLAIN_TIMES = {"start_timeout": 30.0, "stop_timeout": 10.0}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@value
 class TwistedService(Group):
     """
     A Twisted service among the services of plait.
