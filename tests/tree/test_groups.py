@@ -20,6 +20,7 @@ from plait import (
     PlaitError,
     StartFailed,
     State,
+    StopWaits,
     Thread,
     Tree,
     current,
@@ -432,6 +433,54 @@ def test_what_is_done_at_the_end_has_its_time(hangs: Callable[[], Awaitable[obje
         assert len(tree.left) == (1 if hangs is stubborn else 0)
 
     run(main())
+
+
+def test_what_is_done_at_the_end_is_told_while_it_lasts_and_can_be_hurried() -> None:
+    """As the stop of a service: after a second, two, four, ...; who hurries it gives it the second of all."""
+    waits: list[float] = []
+
+    async def main() -> None:
+        tree = Tree(Application("app", [at_the_end(asyncio.Event().wait)]))
+        await tree.open()
+        tree.subscribe(lambda event: waits.append(event.waited) if isinstance(event, StopWaits) else None)
+        tree.stop_soon()
+        tree.call_later(4.5, tree.hurry)
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await tree.wait()
+        assert "what is done at the end took too long" in repr(caught.value)
+        assert tree.loop.time() == pytest.approx(5.5, abs=0.1)
+        await asyncio.sleep(20)  # nothing of it rings any more
+
+    run(main())
+    assert waits == pytest.approx([1, 2, 4])
+
+
+@pytest.mark.parametrize(("stop_timeout", "seconds"), [(None, 10), (30.0, 10), (3.0, 3)])
+def test_what_is_asked_for_is_done_at_the_end_even_if_the_application_is_left_behind(
+    stop_timeout: float | None, seconds: float
+) -> None:
+    """It has its own time then; the application had the seconds of a group's end, within those of its whole stop."""
+    done: list[float] = []
+
+    async def last() -> None:
+        done.append(asyncio.get_running_loop().time())
+
+    @dataclass(frozen=True)
+    class Hangs(Application):
+        async def run(self, context: Context[Any]) -> None:
+            await context.supervise()
+            await stubborn()
+
+    async def main() -> None:
+        tree = Tree(Hangs("app", [at_the_end(last)], stop_timeout=stop_timeout))
+        await tree.open()
+        with pytest.raises(BaseExceptionGroup):
+            await tree.close()
+        assert tree.state("app") is State.LEFT_BEHIND
+        assert [error.path for error in tree.left] == ["app"]
+
+    run(main())
+    assert done == [pytest.approx(seconds, abs=0.1)]
 
 
 def test_a_service_knows_whether_everything_ends() -> None:

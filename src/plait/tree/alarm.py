@@ -84,7 +84,7 @@ class Alarm:
     def _tell(self, child: Child, now: float) -> None:
         waited = now - child.asked_at
         child.notice_at = now + min(waited, NOTICE_EVERY)
-        if child.is_alone:
+        if child.is_alone and child.task is not None:
             from plait.tree.patience import tell
 
-            tell(child, now, waited)
+            tell(child, child.task, now, waited)

@@ -12,6 +12,8 @@ from plait.tree.application import Group
 from plait.values import value
 
 if TYPE_CHECKING:
+    import asyncio
+
     from plait.tree.child import Child
 
 
@@ -33,11 +35,10 @@ class StopWaits(Event):
         return f"{self.path}: still stopping after {self.waited:.1f} s of {limit}, at {self.where}"
 
 
-def tell(child: Child, now: float, waited: float) -> None:
-    """Tell that the stop of *child* waits: of its own life, not of its children's."""
+def tell(child: Child, task: asyncio.Task[None], now: float, waited: float) -> None:
+    """Tell that the stop of *child* waits for *task*: its own life, not its children's, or what it does last."""
     from plait.tree.stack import where
 
-    if child.task is not None:
-        service = child.service
-        limit = service.end_timeout if isinstance(service, Group) else service.stop_timeout
-        child.publish(StopWaits(child.path, now, waited, limit, where(child.task)))
+    service = child.service
+    limit = service.end_timeout if isinstance(service, Group) else service.stop_timeout
+    child.publish(StopWaits(child.path, now, waited, limit, where(task)))

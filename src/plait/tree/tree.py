@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError, LeftBehind, NotFound, PlaitError
 from plait.events import Event, State, describe
-from plait.tree.alarm import FIRST_NOTICE, NOTICE_EVERY
 from plait.tree.application import Application, Group, draw
 from plait.tree.child import Child
 from plait.tree.supervisor import Supervisor, outcome
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     import random
 
     from plait.sockets import Sockets
+    from plait.tree.last import Bound
     from plait.tree.service import Service
 
 #: How long the second cancellation of a service that did not end in its time may take, in seconds.
@@ -66,7 +66,7 @@ class Tree:
         self.at_end: list[Callable[[], Awaitable[object]]] = []  # to be awaited when all services have stopped
         self.is_ending = False  # everything is about to stop, or has stopped
         self._limit: asyncio.TimerHandle | None = None
-        self._notice: asyncio.TimerHandle | None = None
+        self._bound: Bound | None = None
         self._end_at = float("inf")
         self.root = Child(self, application, None)
 
@@ -132,6 +132,8 @@ class Tree:
         self.stop_soon()
         assert self.root.supervisor is not None
         self.root.supervisor.hurry(patience)
+        if self._bound is not None:
+            self._bound.hasten(self.loop.time() + patience)
 
     # The root has no group: the tree hears it ----------------------------------------------------------------------
 
@@ -146,48 +148,67 @@ class Tree:
             return  # it had been left behind
         error = outcome(task)
         child.task = None
-        if self._limit is not None:
-            self._limit.cancel()
         if child.state is State.STOPPING:
             error = None if isinstance(error, asyncio.CancelledError) else error
             child.move(State.STOPPED, error)
         else:
             child.move(State.FAILED if error is not None else State.DONE, error)
         self.error = child.error = error
-        if self.at_end:
-            self._do_last()
-        else:
-            self._finish()
+        self._do_last()
+
+    def let_end(self, root: Child) -> None:
+        """Bound what the application itself still does after all its services have stopped."""
+        assert root.task is not None
+        self._bind(root.task, max(self.loop.time(), self._end_at), self._leave_root)
+
+    def _leave_root(self, error: LeftBehind) -> None:
+        root = self.root
+        root.task = None
+        if root.state is not State.STOPPING:
+            root.move(State.STOPPING)
+        root.move(State.LEFT_BEHIND, error)
+        self._add_error(error)
+        self._do_last()
 
     def _do_last(self) -> None:
         """Do what is to be done when all services have stopped; then the tree has ended."""
+        self._lift()
+        if not self.at_end:
+            self._finish()
+            return
         from plait.tree.last import do_last
 
         self.is_ending = True
-        assert isinstance(self.root.service, Group)
         task = self.loop.create_task(do_last(self.root.path, self.at_end), name=self.root.path, context=self.variables)
-        limit: list[asyncio.TimerHandle] = []
-        since = self.loop.time()
 
         def ended(_: object) -> None:
-            limit[-1].cancel()
             if task.cancelled():
                 self._add_error(TimeoutError(f"{self.root.path}: what is done at the end took too long"))
             elif task.exception() is not None:
                 self._add_error(task.exception())
             self._finish()
 
-        def insist() -> None:
-            task.cancel()
-            limit.append(self.call_later(self.last_moment, leave))
-
-        def leave() -> None:
+        def leave(error: LeftBehind) -> None:
             task.remove_done_callback(ended)
-            self._add_error(self.leave_behind(self.root, task, self.loop.time() - since))
+            self._add_error(error)
             self._finish()
 
-        limit.append(self.call_later(self.root.service.end_timeout, insist))
+        self._bind(task, float("inf"), leave)
         task.add_done_callback(ended, context=self.variables)
+
+    def _bind(self, task: asyncio.Task[None], until: float, leave: Callable[[LeftBehind], object]) -> None:
+        """Give *task* the time that the end of the application may take, and at most *until*."""
+        from plait.tree.last import Bound
+
+        assert isinstance(self.root.service, Group)
+        when = min(self.loop.time() + self.root.service.end_timeout, until)
+        self._bound = Bound(self, task, when, leave)
+
+    def _lift(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+        if self._bound is not None:
+            self._bound.lift()
 
     def _add_error(self, error: BaseException | None) -> None:
         assert error is not None
@@ -198,43 +219,10 @@ class Tree:
             self.error.add_note(f"while stopping: {describe(error)}")
 
     def _finish(self) -> None:
-        if self._notice is not None:
-            self._notice.cancel()
+        self._lift()
         if self._own_sockets and self._sockets is not None:
             self._sockets.close_all()
         self._ended.set_result(None)
-
-    def let_end(self, root: Child) -> None:
-        """Bound what the application itself still does after all its services have stopped."""
-        if self._limit is not None:
-            self._limit.cancel()
-        assert isinstance(root.service, Group)
-        now = self.loop.time()
-        when = now + root.service.end_timeout
-        self._limit = self.call_at(min(when, max(now, self._end_at)), self._insist, root, now)
-        self._notice = self.call_at(now + FIRST_NOTICE, self._tell, root, now)
-
-    def _tell(self, root: Child, since: float) -> None:
-        from plait.tree.patience import tell
-
-        waited = self.loop.time() - since
-        tell(root, since + waited, waited)
-        self._notice = self.call_later(min(waited, NOTICE_EVERY), self._tell, root, since)
-
-    def _insist(self, root: Child, since: float) -> None:
-        assert root.task is not None
-        root.task.cancel()
-        self._limit = self.call_later(self.last_moment, self._leave_root, root, since)
-
-    def _leave_root(self, root: Child, since: float) -> None:
-        task, root.task = root.task, None
-        assert task is not None
-        if root.state is not State.STOPPING:
-            root.move(State.STOPPING)
-        error = self.leave_behind(root, task, self.loop.time() - since)
-        root.move(State.LEFT_BEHIND, error)
-        self.error = root.error = BaseExceptionGroup(f"{root.path}: errors while stopping", [error])
-        self._finish()
 
     # Steering ---------------------------------------------------------------------------------------------------
 
