@@ -151,7 +151,8 @@ def test_a_function_that_never_starts_is_late() -> None:
             async with running(Application("shop", [TrioService(silent, start_timeout=5.0)])):
                 pass
         assert str(caught.value) == (
-            "shop/silent: did not start: not ready after 5 s: call context.ready() in run(), or raise start_timeout="
+            "shop/silent: did not start: not ready after 5 s: call task_status.started() in silent, or raise"
+            " start_timeout="
         )
 
     run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import pickle
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
@@ -275,8 +276,13 @@ def test_a_start_has_its_time_and_is_named() -> None:
     async def main() -> None:
         source = collection(Told("slow", start=later(8)), Told("slow", start=later(8)), Told("hangs", start=hangs))
         tree = Tree(Application("shop", [TwistedService(source, name="web", start_timeout=10.0)]))
-        with pytest.raises(StartFailed, match=r"shop/web/Told-3: did not start: not ready after 10 s"):
+        with pytest.raises(StartFailed, match="Told-3: did not start: not ready after 10 s") as caught:
             await tree.open()
+        line = inspect.getsourcelines(hangs)[1] + 1
+        assert str(caught.value) == (
+            f"shop/web/Told-3: did not start: not ready after 10 s: it waits at {__file__}:{line} in"
+            f" {hangs.__qualname__}: let that take less time, or raise start_timeout= of TwistedService"
+        )
         ready.append(asyncio.get_running_loop().time())
 
     run(main())

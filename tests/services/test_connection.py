@@ -292,11 +292,15 @@ def test_require_fails_the_start_when_the_broker_does_not_come(tmp_path: Path) -
     """With require=True, start_timeout counts."""
 
     async def main() -> None:
-        with pytest.raises(StartFailed, match="shop/broker: did not start: not ready after 3 s"):
+        with pytest.raises(StartFailed, match="shop/broker: did not start: not ready after 3 s") as caught:
             async with keeping(
                 Connection(f"unix:{tmp_path}/none", name="broker", require=True, start_timeout=3, restart="never")
             ):
                 pass
+        assert str(caught.value).endswith(
+            f": no connection to unix:{tmp_path}/none yet: leave out require= to start without one, or raise"
+            " start_timeout="
+        )
         assert not gate._gates
 
     run(main())

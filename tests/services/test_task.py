@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import inspect
 import logging
 import pickle
 import threading
@@ -202,6 +203,22 @@ def test_a_resource_that_cannot_be_opened_says_why() -> None:
             async with running(Application("shop", [Resource(broken)])):
                 pass
         assert str(caught.value) == "shop/broken: did not start: ConnectionRefusedError: nobody there"
+
+    run(main())
+
+
+def test_a_resource_that_is_late_says_where_it_waits() -> None:
+    """There is no context of which its author could say that it is ready."""
+    line = inspect.getsourcelines(open_pool.__wrapped__)[1] + 3
+
+    async def main() -> None:
+        with pytest.raises(StartFailed) as caught:
+            async with running(Application("shop", [Resource(open_pool, start_timeout=1.0)])):
+                pass
+        assert str(caught.value) == (
+            f"shop/open_pool: did not start: not ready after 1 s: it is still being entered, at {__file__}:{line} in"
+            " open_pool: let that take less time, or raise start_timeout="
+        )
 
     run(main())
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,14 +200,25 @@ def test_it_is_ready_when_it_says_so(loop: str, caplog: pytest.LogCaptureFixture
     run_on(loop, main())
 
 
-def test_one_that_never_says_ready_is_late() -> None:
+@pytest.mark.parametrize(
+    ("how", "hint"),
+    [
+        ({"notify": True}, "it has not said READY=1: leave out notify= if it never does, or raise start_timeout="),
+        (
+            {"ready_line": "^up"},
+            "it has written no line for ready_line='^up': give the line that it does write, or raise start_timeout=",
+        ),
+    ],
+)
+def test_one_that_never_says_ready_is_late(how: dict[str, Any], hint: str) -> None:
     """Without its word the start fails after start_timeout, and the program is gone."""
 
     async def main() -> None:
-        program = shell("exec sleep 1000", notify=True, start_timeout=0.2, grace=0.1)
-        with pytest.raises(StartFailed, match=r"not ready after 0\.2 s"):
+        program = shell("exec sleep 1000", start_timeout=0.2, grace=0.1, name="images", **how)
+        with pytest.raises(StartFailed) as caught:
             async with running(shop(program)):
                 pass
+        assert str(caught.value) == f"shop/images: did not start: not ready after 0.2 s: {hint}"
 
     asyncio.run(main())
 

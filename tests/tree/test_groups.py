@@ -218,10 +218,27 @@ def test_a_group_that_hangs_before_its_children_is_bound_as_any_service() -> Non
 
     async def main() -> None:
         tree = Tree(Application("app", [One("own", [probe("one")], life=life, start_timeout=5.0, stop_timeout=3.0)]))
-        with pytest.raises(StartFailed, match="app/own: did not start: not ready after 5 s"):
+        with pytest.raises(
+            StartFailed, match=r"app/own: did not start: not ready after 5 s: it waits at .* in stubborn: "
+        ):
             await tree.open()
         assert asyncio.get_running_loop().time() == pytest.approx(8, abs=0.1)
         assert [error.path for error in tree.left] == ["app/own"]
+
+    run(main())
+
+
+def test_a_group_that_is_late_names_the_service_that_it_waits_for() -> None:
+    """The first of those that are not ready, for a group is ready when they are."""
+
+    async def main() -> None:
+        group = Group("own", [probe("one"), probe("two", unready=True), probe("three")], start_timeout=5.0)
+        with pytest.raises(StartFailed) as caught:
+            await Tree(Application("app", [group])).open()
+        assert str(caught.value) == (
+            "app/own: did not start: not ready after 5 s: it waits for app/own/two: let that take less time, or raise"
+            " start_timeout="
+        )
 
     run(main())
 

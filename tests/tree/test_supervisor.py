@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -16,6 +17,7 @@ from plait import (
     Group,
     LeftBehind,
     Limit,
+    Service,
     StartFailed,
     State,
     StopApplication,
@@ -326,6 +328,30 @@ def test_a_child_that_is_never_ready_fails_with_advice() -> None:
 
         text = "app/one: did not start: not ready after 5 s: call context.ready() in run(), or raise start_timeout="
         assert (text, 5.0) == (str(caught.value), asyncio.get_running_loop().time())
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("hint", "said"),
+    [
+        (lambda waits: f"open the shop: it waits {waits}", "open the shop: it waits at .*"),
+        (lambda waits: waits[None], r"its late_hint\(\) failed \(TypeError: .*\)"),
+    ],
+)
+def test_a_class_says_itself_what_to_do_when_it_is_late(hint: Any, said: str) -> None:
+    """With `late_hint`, which gets the place where it waits; one that fails harms nobody."""
+
+    class Shop(Service[None]):
+        def late_hint(self, waits: str) -> str:
+            return str(hint(waits))
+
+        async def run(self, context: Context[None]) -> None:
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        with pytest.raises(StartFailed, match=f"^app/shop: did not start: not ready after 5 s: {said}$"):
+            await Tree(Application("app", [Shop(start_timeout=5)])).open()
 
     run(main())
 

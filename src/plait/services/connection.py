@@ -88,6 +88,10 @@ class Connection(Service[Link]):
         name = getattr(handler, "__name__", type(handler).__name__).removesuffix("Protocol").lower()
         return name if name.isidentifier() else super().default_name()
 
+    def late_hint(self, waits: str) -> str:
+        """Return what to do when it was not ready within *start_timeout*, as it may with *require* only."""
+        return f"no connection to {self.endpoint} yet: leave out require= to start without one, or raise start_timeout="
+
     async def run(self, context: Context[Link]) -> None:
         """Keep a connection open until stopped."""
         assert isinstance(self.endpoint, Endpoint)

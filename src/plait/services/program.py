@@ -103,6 +103,15 @@ class Program(Service[RunningProgram]):
         """Return the name of the program, without its folder."""
         return os.path.basename(os.fspath(self.command[0])).replace(" ", "-").lstrip(".") or "program"
 
+    def late_hint(self, waits: str) -> str:
+        """Return what to do when it was not ready within *start_timeout*."""
+        if self.notify:
+            return "it has not said READY=1: leave out notify= if it never does, or raise start_timeout="
+        if self.ready_line:
+            line = f"ready_line={self.ready_line!r}"
+            return f"it has written no line for {line}: give the line that it does write, or raise start_timeout="
+        return "raise start_timeout="
+
     async def run(self, context: Context[RunningProgram]) -> None:
         """Run the program once."""
         with ExitStack() as closing:

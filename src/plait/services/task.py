@@ -130,6 +130,10 @@ class Resource(Service[T]):
         """Return the name of the factory."""
         return name_of(self.factory)
 
+    def late_hint(self, waits: str) -> str:
+        """Return what to do when it was not ready within *start_timeout*: it is when it has been entered."""
+        return f"it is still being entered, {waits}: let that take less time, or raise start_timeout="
+
     async def run(self, context: Context[T]) -> None:
         """Open it, publish it, close it when cancelled."""
         manager = self.factory(*self.arguments)

@@ -73,6 +73,10 @@ class Group(Service[Any]):
         """Keep the children alive: the supervisor of this group is its life."""
         await context.supervise()
 
+    def late_hint(self, waits: str) -> str:
+        """Return what to do when it was not ready within *start_timeout*: it is when its services are."""
+        return f"it waits {waits}: let that take less time, or raise start_timeout="
+
     @property
     def end_timeout(self) -> float:
         """How many seconds its life may go on when its children have stopped."""

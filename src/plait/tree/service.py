@@ -285,6 +285,10 @@ class Service(OpenValue, Generic[T]):
         """Live once.  See the rules in the class."""
         raise NotImplementedError(f"{type(self).__name__} has no run(): write async def run(self, context)")
 
+    def late_hint(self, waits: str) -> str:
+        """Return what to do when it was not ready within *start_timeout*; *waits* is what it waited for, or at."""
+        return "call context.ready() in run(), or raise start_timeout="
+
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return where it listens: opened before privileges are dropped, kept open between its lives."""
         return ()

@@ -517,11 +517,10 @@ class Supervisor:
             child.error = child.supervisor.ending or TimeoutError("its run() goes on without its children")
             self.ask(child)
         elif child.state is State.STARTING:
-            timeout = child.service.start_timeout
+            from plait.tree.verdict import too_late
+
             child.late = True
-            child.error = TimeoutError(
-                f"not ready after {timeout:.3g} s: call context.ready() in run(), or raise start_timeout="
-            )
+            child.error = too_late(child)
             self.ask(child)
         elif child.state is State.STOPPING and not child.is_alone:
             assert child.supervisor is not None

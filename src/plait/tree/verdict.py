@@ -25,6 +25,21 @@ def start_failed(child: Child, error: BaseException) -> BaseException:
     return failure
 
 
+def too_late(child: Child) -> TimeoutError:
+    """Return the error of a life that is not ready within its *start_timeout*, with what to do about it."""
+    from plait.tree.stack import where
+
+    assert child.task is not None
+    group = child.supervisor
+    starting = [] if group is None or not group.is_live else [each for each in group.children.values() if each.sweep]
+    waits = f"for {starting[0].path}" if starting else f"at {where(child.task)}"
+    try:
+        hint = child.service.late_hint(waits)
+    except Exception as error:  # the class may be anybody's
+        hint = f"its late_hint() failed ({describe(error)})"
+    return TimeoutError(f"not ready after {child.service.start_timeout:.3g} s: {hint}")
+
+
 def gave_up(path: str, limit: Limit, child: Child, error: BaseException | None) -> GaveUp:
     """Return the error of a group that needed more restarts than its limit allows."""
     deepest = error.path if isinstance(error, StartFailed | GaveUp) else child.path

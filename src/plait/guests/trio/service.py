@@ -78,6 +78,10 @@ class TrioService(Service[T]):
         name = getattr(function, "__name__", type(function).__name__)
         return name if name.isidentifier() else name.strip("<>")
 
+    def late_hint(self, waits: str) -> str:
+        """Return what to do when it was not ready within *start_timeout*, as it may with *task_status* only."""
+        return f"call task_status.started() in {self.default_name()}, or raise start_timeout="
+
     async def run(self, context: Context[T]) -> None:
         """Call the function in the loop's run of trio, and wait for its end."""
         function = self.function

@@ -88,6 +88,10 @@ class TwistedService(Group):
         shown = f"{type(self.source).__qualname__}(...)" if service is self.source else f"Application({service.name!r})"
         return text.replace(repr(self.source), shown)
 
+    def late_hint(self, waits: str) -> str:
+        """Return what to do when it was not ready within *start_timeout*: what its start returned did not fire."""
+        return f"{super().late_hint(waits)} of TwistedService"
+
     @property
     def end_timeout(self) -> float:
         """How many seconds its own stop may take."""
