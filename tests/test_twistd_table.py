@@ -11,12 +11,15 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from plait.runner.command_line import options_of
 from tests.system.daemon import PLAITD
 
 TESTS = Path(__file__).parent
@@ -438,6 +441,23 @@ def test_each_option_of_twistd_is_in_the_how_to(option: str) -> None:
     spellings = option.split()
     (found,) = [right for left, right in rows if set(spellings) <= set(re.findall(r"--?[\w-]+", left))]
     assert found.startswith("refused") == (OPTIONS[option] == "refused")
+
+
+#: Run by itself: which options twistd has, the long ones with "=" where they take a value, as getopt wants them.
+ASK = "from twisted.scripts._twistd_unix import ServerOptions as S; o = S(); print(o.shortOpt, *o.longOpt)"
+
+
+def test_every_option_of_twistd_is_known_and_takes_a_value_where_it_does_there() -> None:
+    """Of the newest Twisted, whichever options that has; each is in the table, and is here or is refused by name."""
+    done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
+    short, *long = done.stdout.split()
+    theirs = {f"--{name.removesuffix('=')}": name.endswith("=") for name in long}
+    theirs |= {f"-{letter}": follows == ":" for letter, follows in pairwise(f"{short} ") if letter != ":"}
+    ours = {flag: option for option in options_of("plaitd") for flag in option.flags}
+    assert theirs == {flag: not ours[flag].is_flag for flag in theirs if flag in ours}
+    assert set(theirs) == {flag for spellings in OPTIONS for flag in spellings.split()}
+    refused = {flag for spellings, what in OPTIONS.items() if what for flag in spellings.split()}
+    assert refused == {flag for flag in theirs if ours[flag].dropped}
 
 
 def test_an_option_that_is_here_has_all_spellings_of_twistd() -> None:

@@ -167,6 +167,14 @@ def test_what_is_no_application_is_told(place: Place, data: bytes | None, senten
     assert ended.errors.startswith(f"plaitd: shop.tap: {sentence}")
 
 
+def test_python_that_was_not_saved_is_told(place: Place) -> None:
+    """A `.tac` that is given in the wrong way."""
+    place.write("application = 1", "shop.tac")
+    ended = run(place, {}, "-s", "shop.tac")
+    assert ended.code == 78
+    assert ended.errors == "plaitd: shop.tac: is Python, but nothing that was saved: give it with -y shop.tac\n"
+
+
 def test_two_ways_at_once_are_refused(place: Place) -> None:
     """As with any two applications."""
     ended = run(place, {}, "-f", "shop.tap", "-s", "shop.tas")

@@ -208,6 +208,7 @@ def test_what_stands_behind_a_plugin_is_for_the_plugin() -> None:
         ("--originalname --euid -p x", {"originalname": True, "euid": True, "profile": "x"}),
         ("--sy --um 22", {"syslog": True, "umask": 0o22}),
         ("--so=x.tas", {"source": "x.tas"}),
+        ("-r default", {"reactor": "auto"}),
     ],
 )
 def test_its_spellings_mean_what_they_meant(arguments: str, wanted: dict[str, object]) -> None:

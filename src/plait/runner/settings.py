@@ -98,7 +98,7 @@ def read_for_log(name: str) -> Callable[[str], str]:
 
 def read_reactor(text: str) -> str:
     """Read the name of an event loop; what packages offer is looked for only when it is none of ours."""
-    name = text.lower()
+    name = "auto" if text.lower() == "default" else text.lower()  # as twistd calls it
     if name not in REACTORS:
         from plait.runner.reactors import why_unknown
 

@@ -33,6 +33,10 @@ def load(path: str, style: str, *, saves: bool) -> TwistedApplication:
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror}): give the path of a saved file") from error
     except Exception as error:
+        if style == "source" and isinstance(error, ValueError) and "needs to define an 'app'" in str(error):
+            raise ConfigurationError(
+                f"{path}: is Python, but nothing that was saved: give it with -y {path}"
+            ) from error
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigurationError(
             f"{path}: cannot be loaded ({text}): it needs the classes that it was saved with: set PYTHONPATH"
