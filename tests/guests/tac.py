@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tests.system import places
 from tests.system.daemon import Daemon, Ended, Foreground, Place
 
 #: Twisted alone: what stands behind it would run under its own runner too.
@@ -56,10 +57,8 @@ def write(place: Place, source: str, name: str = "shop.tac") -> Path:
 
 
 def start(place: Place, daemonize: bool, *options: str, name: str = "shop.tac") -> Foreground | Daemon:
-    """Start plaitd, in the foreground or as a daemon, and wait until it is ready."""
-    if daemonize:
-        return place.daemonize(*options, name=name)
-    return place.foreground(*options, name=name).ready()
+    """Start plaitd, in the foreground or as a daemon, and return when it is ready."""
+    return places.start(place, daemonize, *options, name=name)
 
 
 def run(place: Place, daemonize: bool, *options: str, name: str = "shop.tac") -> Ended:

@@ -12,8 +12,7 @@ import pytest
 from tests.guests.facts import NOTE, read
 from tests.guests.tac import HEAD, IDLE, run, start, write
 from tests.system.daemon import PLAITD, Place
-
-FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+from tests.system.places import FORMS
 
 
 def write_bare(place: Place, source: str, name: str) -> Path:

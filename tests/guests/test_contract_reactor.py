@@ -9,8 +9,7 @@ import pytest
 
 from tests.guests.tac import HEAD, IDLE, run, start, write
 from tests.system.daemon import PLAITD, Daemon, Foreground, Place
-
-FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+from tests.system.places import FORMS
 
 
 def said(text: str) -> list[str]:

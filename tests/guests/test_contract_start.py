@@ -11,9 +11,7 @@ import pytest
 from tests.guests.facts import NOTE, Noted, read
 from tests.guests.tac import IDLE, run, start, write
 from tests.system.daemon import Place
-
-FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
-
+from tests.system.places import FORMS
 
 STEPS = (
     NOTE

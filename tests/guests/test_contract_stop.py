@@ -12,8 +12,7 @@ import pytest
 
 from tests.guests.tac import start, write
 from tests.system.daemon import Place
-
-FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+from tests.system.places import FORMS
 
 
 def said(text: str) -> list[str]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.guests.tac import start, write
 from tests.system.daemon import Place
-
-FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+from tests.system.places import FORMS
 
 #: A task that is made while the file is loaded, and another in the privileged part of the start.
 EARLY = """

@@ -9,13 +9,12 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.guests.tac import start
 from tests.system.daemon import Place
+from tests.system.places import FORMS
 
 #: In the order of their start.
 KINDS = ("listener", "twisted", "trio", "thread", "program")
@@ -163,13 +162,11 @@ application = Application(
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        (place.folder / "shop.py").write_text(SHOP)
-        place.allow("shop.py", "program.lives", *(f"{name}.sock" for name in KINDS[2:]))
-        yield place
-        place.assert_nothing_left()
+def place(place: Place) -> Place:
+    """One with the application in it."""
+    (place.folder / "shop.py").write_text(SHOP)
+    place.allow("shop.py", "program.lives", *(f"{name}.sock" for name in KINDS[2:]))
+    return place
 
 
 def ask(place: Place, name: str, what: bytes = b"who") -> tuple[int, int]:
@@ -201,7 +198,7 @@ def affected(strategy: str, name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+@FORMS
 @pytest.mark.parametrize("strategy", ["one_for_one", "rest_for_one", "one_for_all"])
 def test_each_may_fail_and_all_serve_again(
     place: Place, monkeypatch: pytest.MonkeyPatch, strategy: str, daemonize: bool, loop: str

@@ -10,6 +10,7 @@ import pytest
 
 from tests.guests.tac import start
 from tests.system.daemon import Place
+from tests.system.places import FORMS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "move-from-twisted.md"
@@ -25,7 +26,7 @@ def find_free_ports(number: int) -> list[int]:
     return ports
 
 
-@pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+@FORMS
 @pytest.mark.parametrize("step", [0, 1, 2], ids=["a .tac", "a tree of Twisted services", "three worlds"])
 def test_each_step_answers_the_same_clients(place: Place, step: int, daemonize: bool) -> None:
     """Orders are taken and counted at the same ports, reported to the log, and all is stopped in order."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -50,15 +49,13 @@ BROKEN = "import nowhere_at_all  # for the {name}\n"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left: no cache of plugins either."""
-    with Place(tmp_path) as place:
-        (place.folder / "twisted" / "plugins").mkdir(parents=True)
-        place.allow("twisted")
-        yield place
-        place.assert_nothing_left()
-        left = [path.name for path in (place.folder / "twisted" / "plugins").iterdir() if path.suffix != ".py"]
-        assert [name for name in left if name != "__pycache__"] == []
+def place(place: Place) -> Iterator[Place]:
+    """One with a folder for plugins, where no cache of them may be left either."""
+    (place.folder / "twisted" / "plugins").mkdir(parents=True)
+    place.allow("twisted")
+    yield place
+    left = [path.name for path in (place.folder / "twisted" / "plugins").iterdir() if path.suffix != ".py"]
+    assert [name for name in left if name != "__pycache__"] == []
 
 
 def add(place: Place, source: str, name: str = "shop_dropin") -> None:

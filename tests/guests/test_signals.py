@@ -13,6 +13,7 @@ import pytest
 
 from tests.guests.tac import IDLE, run, start, told, write
 from tests.system.daemon import Place
+from tests.system.places import FORMS
 
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop", "rloop"])
 NUMBERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
@@ -78,7 +79,7 @@ def test_what_the_application_takes_is_its_own(place: Place, where: str, loop: s
     assert "first put away" in ended.output
 
 
-@pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+@FORMS
 def test_a_hup_that_is_ignored_does_nothing(place: Place, daemonize: bool) -> None:
     """`SIG_IGN`, set in a start: plait neither opens its log again nor sets a handler of its own."""
     write(place, "reactor.callWhenRunning(signal.signal, signal.SIGHUP, signal.SIG_IGN)\n" + IDLE)
@@ -242,7 +243,7 @@ add(first, web)
     assert ended.last_line.endswith("ended: reactor.stop(): exit status 0")
 
 
-@pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+@FORMS
 def test_reactor_stop_before_it_runs_is_an_error(place: Place, daemonize: bool) -> None:
     """In startService, as under twistd: `ReactorNotRunning` fails the start."""
     write(
@@ -334,7 +335,7 @@ EARLY = {
 }
 
 
-@pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+@FORMS
 @pytest.mark.parametrize("when", EARLY)
 def test_a_stop_before_there_is_a_loop_is_heard(place: Place, when: str, daemonize: bool) -> None:
     """TERM while the file runs, or before privileges are dropped: nothing is started, and who waits is told."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,10 @@ reactor.callWhenRunning(reactor.callLater, 0, reactor.stop)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left; there is a ``twistd`` aside."""
-    with Place(tmp_path) as place:
-        os.symlink(PLAITD, place.aside / "twistd")
-        yield place
-        place.assert_nothing_left()
+def place(place: Place) -> Place:
+    """One with a ``twistd`` aside."""
+    os.symlink(PLAITD, place.aside / "twistd")
+    return place
 
 
 def twistd(place: Place, *arguments: str, **options: object) -> Ended:

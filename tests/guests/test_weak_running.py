@@ -14,8 +14,8 @@ import pytest
 
 from tests.guests.tac import IDLE, start, write
 from tests.system.daemon import PLAITD, Foreground, Place
+from tests.system.places import FORMS
 
-FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 
 
@@ -392,26 +392,20 @@ def make_client():
 """
 
 
-def test_a_connection_lost_while_it_is_prepared_is_told(place: Place) -> None:
+def test_a_connection_lost_while_it_is_prepared_is_told(place: Place, peer: socket.socket) -> None:
     """Twisted's own service is stuck then; the log has why, with its path, and the stop ends in its time."""
     write(place, LOST + "client = make_client()\nclient.setName('client')\nadd(first, client)\n")
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.bind(str(place.aside / "peer"))
-        peer.listen()
-        peer.settimeout(10)
-        running = place.foreground(
-            "--stop-timeout=1.5", name="shop.tac", environment={"PEER": str(place.aside / "peer")}
-        )
-        peer.accept()[0].close()
-        running.log_until(r"\[shop/client#critical\] Unhandled Error")
-        assert place.heard() == "prepared"
-        ended = running.stop()
+    running = place.foreground("--stop-timeout=1.5", name="shop.tac", environment={"PEER": peer.getsockname()})
+    peer.accept()[0].close()
+    running.log_until(r"\[shop/client#critical\] Unhandled Error")
+    assert place.heard() == "prepared"
+    ended = running.stop()
     assert ended.code == 70  # it was left behind
     assert ended.seconds < 5
     assert re.search(r"\[shop/client#warning\] still stopping .* in ClientService\.stopService", ended.output)
 
 
-def test_a_connection_lost_while_it_is_prepared_is_made_again(place: Place) -> None:
+def test_a_connection_lost_while_it_is_prepared_is_made_again(place: Place, peer: socket.socket) -> None:
     """In a tree, a function makes the next one: twice the peer hangs up, the third time it is connected."""
     write(
         place,
@@ -428,15 +422,11 @@ application = plait.Application(
 """,
         "shop.py",
     )
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.bind(str(place.aside / "peer"))
-        peer.listen()
-        peer.settimeout(10)
-        running = place.foreground(environment={"PEER": str(place.aside / "peer")})
-        for _ in range(2):
-            peer.accept()[0].close()
-        connection, _ = peer.accept()
-        with connection:
-            connection.settimeout(10)
-            assert connection.recv(10) == b"hello"
-            running.stop()
+    running = place.foreground(environment={"PEER": peer.getsockname()})
+    for _ in range(2):
+        peer.accept()[0].close()
+    connection, _ = peer.accept()
+    with connection:
+        connection.settimeout(10)
+        assert connection.recv(10) == b"hello"
+        running.stop()

@@ -14,9 +14,7 @@ import pytest
 
 from tests.guests.tac import IDLE, run, start, told, write
 from tests.system.daemon import PLAITD, Daemon, Place
-
-FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
-
+from tests.system.places import FORMS, start_five_at_once
 
 # Starts that fail (1-5) -----------------------------------------------------------------------------------------------
 
@@ -193,16 +191,7 @@ def test_a_bare_service_will_do(place: Place, daemonize: bool) -> None:
 def test_of_five_starts_at_once_one_wins(place: Place) -> None:
     """The others name the winner, exit with 75, and disturb nobody."""
     write(place, IDLE)
-    files = [open(place.root / f"errors{number}", "w+") for number in range(5)]  # noqa: SIM115 - closed below
-    processes = [place.popen("-y", "shop.tac", stderr=file) for file in files]
-    codes = [process.wait(30) for process in processes]
-    errors = []
-    for file in files:
-        file.seek(0)
-        errors.append(file.read())
-        file.close()
-    assert sorted(codes) == [0, 75, 75, 75, 75]
-    assert errors[codes.index(0)] == ""
+    start_five_at_once(place, "shop.tac")
     assert place.heard() == "runs"
     assert Daemon(place, place.read_pid()).stop().code == 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 
@@ -10,9 +9,7 @@ import pytest
 
 from tests.guests.tac import start, write
 from tests.system.daemon import Place
-
-FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
-
+from tests.system.places import FORMS, stop_while_it_starts
 
 # A stop that never ends (10) ------------------------------------------------------------------------------------------
 
@@ -142,20 +139,7 @@ class Slow(Plain):
 add(first, Slow("slow"), Plain("later"))
 """,
     )
-    if daemonize:
-        with open(place.root / "errors", "wb") as errors:
-            process = place.popen("-y", "shop.tac", stderr=errors)
-        assert place.heard() == "starts"
-        os.kill(place.read_pid(), signal.SIGTERM)
-        assert process.wait(20) == 70
-        assert (place.root / "errors").read_text() == "plaitd: received SIGTERM, before it was ready\n"
-        log = place.log
-    else:
-        running = place.foreground(name="shop.tac")
-        assert place.heard() == "starts"
-        ended = running.stop()
-        assert ended.code == 0
-        log = ended.output
+    log = stop_while_it_starts(place, daemonize, "shop.tac")
     # A call that blocks may let one more begin before the signal is heard: that one is stopped as well.
     later = ["later"] if how == "a call that blocks" and "later begins" in log else []
     assert re.findall(r"(\w+) put away", log) == [*later, "slow", "first"]

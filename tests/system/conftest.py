@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.places import peer as peer
+from tests.system.places import place as place
+from tests.system.places import public as public
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "tests" / "plugin_package"
 

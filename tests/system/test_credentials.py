@@ -7,8 +7,6 @@ import os
 import re
 import socket
 import sysconfig
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,18 +64,12 @@ application = Application("shop", [
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
-    """A folder to start plaitd in, where every user may write."""
-    with tempfile.TemporaryDirectory() as root:
-        os.chmod(root, 0o755)
-        with Place(Path(root)) as place:
-            place.folder.chmod(0o777)
-            (place.root / "told").chmod(0o622)
-            (place.aside / "credentials").mkdir(mode=0o700)
-            (place.aside / "credentials" / "database-password").write_text(CANARY + "\n")
-            (place.aside / "credentials" / "database-password").chmod(0o400)
-            yield place
-            place.assert_nothing_left()
+def place(public: Place) -> Place:
+    """A folder to start plaitd in, where every user may write, with a credential aside."""
+    (public.aside / "credentials").mkdir(mode=0o700)
+    (public.aside / "credentials" / "database-password").write_text(CANARY + "\n")
+    (public.aside / "credentials" / "database-password").chmod(0o400)
+    return public
 
 
 def seen_from_outside(place: Place, at_least: int) -> str:

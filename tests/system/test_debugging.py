@@ -8,14 +8,13 @@ import re
 import signal
 import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.system.daemon import IDLE, PATIENCE, Daemon, Foreground, Place, wait_for_end
+from tests.system.places import FORMS
 from tests.system.terminal import Terminal
 
 PROMPT = r"\(Pdb\) "
@@ -43,21 +42,17 @@ application = Application("shop", [counts])
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left(PATIENCE)
+def place(place: Place) -> Iterator[Place]:
+    """One whose processes may take their time to end."""
+    yield place
+    place.assert_nothing_left(PATIENCE)
 
 
 @pytest.fixture
-def public() -> Iterator[Place]:
-    """The same where everybody may write: pytest's own folders are closed to other users."""
-    with tempfile.TemporaryDirectory() as root:
-        os.chmod(root, 0o755)
-        with Place(Path(root)) as place:
-            place.folder.chmod(0o777)
-            yield place
-            place.assert_nothing_left(PATIENCE)
+def public(public: Place) -> Iterator[Place]:
+    """The same where everybody may write."""
+    yield public
+    public.assert_nothing_left(PATIENCE)
 
 
 @pytest.fixture
@@ -342,7 +337,7 @@ def begin(place: Place, daemonize: bool, *options: str) -> Daemon | Foreground:
     return place.daemonize(*options) if daemonize else place.foreground(*options).ready()
 
 
-@pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+@FORMS
 def test_a_profile_is_written_when_it_is_stopped(place: Place, daemonize: bool) -> None:
     """By a signal, in the folder of the run, as text: what took most time of its own first."""
     (place.folder / "run").mkdir()
@@ -373,7 +368,7 @@ def test_statistics_are_saved_for_pstats(place: Place) -> None:
     assert any(name == "count" for _, _, name in functions)
 
 
-@pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+@FORMS
 def test_a_file_that_cannot_be_written_is_said_at_the_start(place: Place, daemonize: bool) -> None:
     """Not when a day has been measured."""
     place.write(IDLE)
@@ -425,7 +420,7 @@ def show(pid: int, what: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+@FORMS
 def test_a_title_is_what_ps_shows(place: Place, daemonize: bool) -> None:
     """The whole of it, and nothing else."""
     place.write(IDLE)

@@ -297,16 +297,6 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield place
 
 
-@pytest.fixture
-def peer(place: Place) -> Iterator[socket.socket]:
-    """What the connection connects to, unless it is to fail: it accepts, and says nothing."""
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(place.aside / "peer"))
-        listening.listen(100)
-        listening.settimeout(5)
-        yield listening
-
-
 @pytest.mark.promise(42)
 @pytest.mark.parametrize(("failure", "kind", "form"), CELLS)
 def test_it_ends_as_a_person_would_want(place: Place, peer: socket.socket, failure: str, kind: str, form: str) -> None:

@@ -30,13 +30,6 @@ application = Application("shop", [Listener("tcp:0:interface=127.0.0.1", echo)])
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
-
-
-@pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that every user may enter, as those of pytest are not."""
     with tempfile.TemporaryDirectory(prefix="plait-container-") as name:

@@ -8,12 +8,12 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.system.daemon import IDLE, PATIENCE, PLAITD, Daemon, Ended, Foreground, Place
+from tests.system.daemon import IDLE, PATIENCE, PLAITD, Ended, Foreground, Place
+from tests.system.places import FORMS, start
 
 ECHO = """
 from plait import Listener
@@ -25,21 +25,6 @@ async def echo(reader, writer):
 
 application = Application("echo", [Listener("unix:echo.sock", echo)])
 """
-
-FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
-
-
-def start(place: Place, daemonize: bool, *options: str) -> Daemon | Foreground:
-    """Start plaitd and return when it is ready."""
-    return place.daemonize(*options) if daemonize else place.foreground(*options).ready()
 
 
 def ask(place: Place) -> bytes:

@@ -19,13 +19,6 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "tests" / "plugin_package"
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
-
-
 def plaitd(fresh: Path) -> tuple[str, ...]:
     return (str(fresh / "bin" / "plaitd"),)
 

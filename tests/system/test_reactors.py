@@ -7,13 +7,13 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import trustme
 
 from plait.runner.reactors import KNOWN
 from tests.system.daemon import IDLE, PATIENCE, PLAITD, Place
+from tests.system.places import FORMS
 from tests.system.test_examples import find_free_port
 
 ECHO = """
@@ -57,10 +57,10 @@ MODULES = {"uvloop": "uvloop", "auto": "uvloop", "rloop": "rloop"}
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left(PATIENCE)
+def place(place: Place) -> Iterator[Place]:
+    """One whose processes may take their time to end."""
+    yield place
+    place.assert_nothing_left(PATIENCE)
 
 
 def exchange(connection: socket.socket, data: bytes = b"a line\n") -> bytes:
@@ -180,7 +180,7 @@ def test_a_name_that_there_is_not_ends_it_at_once(place: Place) -> None:
     )
 
 
-@pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+@FORMS
 def test_a_package_whose_loop_cannot_be_made_is_told(place: Place, daemonize: bool) -> None:
     """The loop is made after the fork: whoever waits hears it all the same, and nothing is left."""
     packages = place.aside

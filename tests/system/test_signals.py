@@ -11,14 +11,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.system.daemon import IDLE, PATIENCE, Daemon, Foreground, Place
+from tests.system.places import FORMS, start
 
-FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
 OTHERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
 
 #: What an application with several things to start and stop looks like, in the middle of which signals come.
@@ -64,19 +63,6 @@ async def second(context):
 
 application = Application("shop", [first, second], stop_timeout={whole})
 """
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
-
-
-def start(place: Place, daemonize: bool, *options: str) -> Daemon | Foreground:
-    """Start plaitd and return when it is ready."""
-    return place.daemonize(*options) if daemonize else place.foreground(*options).ready()
 
 
 # What each means ------------------------------------------------------------------------------------------------------
@@ -408,7 +394,7 @@ time.sleep(20)
     assert ended.errors == "plaitd: stopped by SIGTERM before anything was started\n"
 
 
-@pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+@FORMS
 def test_a_third_stop_ends_a_load_that_hears_none(place: Place, daemonize: bool) -> None:
     """A file that lets nothing through ends all the same, with 70, in a sentence."""
     place.write(f"""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -112,13 +110,6 @@ async def ends({start}):
 
 application = Application("shop", [TrioService(ends)], limit=Limit(0))
 """
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
 
 
 @REACTORS

@@ -15,8 +15,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,8 @@ import pytest
 
 from plait import Application, Listener
 from plait.tree.running import running
-from tests.system.daemon import IDLE, PLAITD, Place
+from tests.system.daemon import IDLE, PLAITD, Daemon, Place
+from tests.system.places import FORMS, start_five_at_once, stop_while_it_starts
 
 HERE = "test_weaknesses.py"
 
@@ -78,27 +77,6 @@ WEAKNESSES = {
     ),
     "34": ("the other runner loses the log of a failed start", "test_plait_run_tells_of_a_failed_start"),
 }
-
-FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A folder to start plaitd in, where nothing may be left."""
-    with Place(tmp_path) as place:
-        yield place
-        place.assert_nothing_left()
-
-
-@pytest.fixture
-def public() -> Iterator[Place]:
-    """The same where everybody may write: pytest's own folders are closed to other users."""
-    with tempfile.TemporaryDirectory() as root:
-        os.chmod(root, 0o755)
-        with Place(Path(root)) as place:
-            place.folder.chmod(0o777)
-            yield place
-            place.assert_nothing_left()
 
 
 def test_each_weakness_has_its_test() -> None:
@@ -264,27 +242,11 @@ def test_what_is_no_application_is_one_sentence(place: Place, value: str) -> Non
 def test_of_five_starts_at_once_one_wins(place: Place) -> None:
     """The others name the winner, exit with 75, and disturb nobody."""
     place.write(IDLE)
-    files = [open(place.root / f"errors{number}", "w+") for number in range(5)]  # noqa: SIM115 - closed below
-    processes = [place.popen("-y", "shop.py", stderr=file) for file in files]
-    codes = [process.wait(20) for process in processes]
-    errors = []
-    for file in files:
-        file.seek(0)
-        errors.append(file.read())
-        file.close()
-    assert sorted(codes) == [0, 75, 75, 75, 75]
-    assert errors[codes.index(0)] == ""
+    winner, errors = start_five_at_once(place)
     told = {int(match[1]) for text in errors if (match := re.search("held by plaitd with pid ([0-9]+):", text))}
     # Before its forks it had the number of the process that was started.
-    assert told <= {place.read_pid(), processes[codes.index(0)].pid}
-    assert signal_of(place, place.read_pid()) == 0
-
-
-def signal_of(place: Place, pid: int) -> int:
-    """Stop the daemon *pid*; return its exit code."""
-    from tests.system.daemon import Daemon
-
-    return Daemon(place, pid).stop().code
+    assert told <= {place.read_pid(), winner.pid}
+    assert Daemon(place, place.read_pid()).stop().code == 0
 
 
 def test_a_zombie_in_the_pidfile_does_not_block(place: Place) -> None:
@@ -350,20 +312,7 @@ async def second(context):
 
 application = Application("shop", [first, second])
 """)
-    if daemonize:
-        with open(place.root / "errors", "wb") as errors:
-            process = place.popen("-y", "shop.py", stderr=errors)
-        assert place.heard() == "starts"
-        os.kill(place.read_pid(), signal.SIGTERM)
-        assert process.wait(20) == 70
-        assert (place.root / "errors").read_text() == "plaitd: received SIGTERM, before it was ready\n"
-        log = place.log
-    else:
-        running = place.foreground()
-        assert place.heard() == "starts"
-        ended = running.stop()
-        assert ended.code == 0
-        log = ended.output
+    log = stop_while_it_starts(place, daemonize)
     assert re.findall(r"(\w+) put away", log) == ["second", "first"]
     assert log.endswith("ended: received SIGTERM: exit status 0\n")
 
@@ -593,7 +542,7 @@ def test_a_full_device_is_told(place: Place, daemonize: bool) -> None:
     assert re.fullmatch(r"standard output: \d+ records were lost while it could not be written \(.*\)", last)
 
 
-def test_a_connection_lost_while_it_is_prepared_is_made_again(place: Place) -> None:
+def test_a_connection_lost_while_it_is_prepared_is_made_again(place: Place, peer: socket.socket) -> None:
     """Twice the peer hangs up during the login: the third connection counts, and the service works with that."""
     place.write("""
 from plait import Backoff, Connection
@@ -609,21 +558,17 @@ application = Application("shop", [
     Connection("unix:" + os.environ["PEER"], work, prepare=log_in, retry=Backoff(base=0.01), require=True)
 ])
 """)
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.bind(str(place.aside / "peer"))
-        peer.listen()
-        peer.settimeout(10)
-        running = place.foreground(environment={"PEER": str(place.aside / "peer")})
-        for _ in range(2):
-            peer.accept()[0].close()
-        connection, _ = peer.accept()
-        with connection:
-            connection.settimeout(10)
-            connection.sendall(b"hi")
-            assert connection.recv(10) == b"works"
-            running.ready()
-            assert running.stop().code == 0
-            assert connection.recv(10) == b""
+    running = place.foreground(environment={"PEER": peer.getsockname()})
+    for _ in range(2):
+        peer.accept()[0].close()
+    connection, _ = peer.accept()
+    with connection:
+        connection.settimeout(10)
+        connection.sendall(b"hi")
+        assert connection.recv(10) == b"works"
+        running.ready()
+        assert running.stop().code == 0
+        assert connection.recv(10) == b""
 
 
 @FORMS
