@@ -6,7 +6,7 @@ import asyncio
 import copy
 import gc
 import pickle
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,24 +17,19 @@ from twisted.application import service as twisted
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 
-from plait import Application, Backoff, StartFailed, State, Tree, current
+from plait import Application, StartFailed, State, Tree, current
 from plait.guests.twisted import TwistedService
-from plait.guests.twisted.reactor import install
 from plait.testing import Trace, reached, run
+from tests.guests.living import assert_nothing_left, living, nothing, reactor
 
-reactor: Any = install()
 told: list[str] = []
 
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Nothing is watched any more after a test, and the reactor is as it was."""
-    from plait.guests.twisted import life, watching
-
     told.clear()
     yield
-    assert (reactor.getDelayedCalls(), reactor.users, reactor.running) == ([], [], False)
-    assert (life._lives, watching._watches) == ({}, {})
+    assert_nothing_left()
 
 
 class Told(twisted.Service):
@@ -104,27 +99,18 @@ def fill(collection: Any, *services: Any, name: str = "all") -> Any:
     return collection
 
 
-def living(source: Any, body: Callable[[Tree, Trace], Awaitable[None]], **how: Any) -> Trace:
-    """Run *body* beside an open tree with *source* in it, on a virtual clock, and close the tree."""
-    traces = []
+def closed(source: Any) -> tuple[Tree, float]:
+    """Open a tree with *source* in it and close it, which leaves something behind; return it, and the seconds."""
 
-    async def main() -> None:
-        value = TwistedService(source, name="web", **how)
-        tree = Tree(Application("shop", [value], backoff=Backoff(base=0), stop_timeout=None))
-        trace = Trace(tree)
-        traces.append(trace)
+    async def main() -> tuple[Tree, float]:
+        tree = Tree(Application("shop", [TwistedService(source, name="web", stop_timeout=4.0)]))
         await tree.open()
-        try:
-            await body(tree, trace)
-        finally:
-            await tree.close("enough")
+        since = tree.loop.time()
+        with pytest.raises(BaseExceptionGroup):
+            await tree.close()
+        return tree, tree.loop.time() - since
 
-    run(main())
-    return traces[0]
-
-
-async def nothing(tree: Tree, trace: Trace) -> None:
-    """Do nothing."""
+    return run(main())
 
 
 async def settle() -> None:
@@ -155,36 +141,20 @@ def test_the_methods_of_a_collection_are_called_as_they_are_and_its_services_sho
 
 def test_one_that_never_stops_costs_its_time_and_is_named() -> None:
     """Its collection goes on: what that waits for is fired in its stead."""
-
-    async def main() -> None:
-        stuck, other = Told("stuck", stop=never), Told("other", stop=later(1, "other is down"))
-        tree = Tree(Application("shop", [TwistedService(fill(Own(), stuck, other), name="web", stop_timeout=4.0)]))
-        await tree.open()
-        loop = asyncio.get_running_loop()
-        since = loop.time()
-        with pytest.raises(BaseExceptionGroup):
-            await tree.close()
-        assert loop.time() - since == pytest.approx(4, abs=0.2)
-        assert [error.path for error in tree.left] == ["shop/web/stuck"]
-        assert "in Told.stopService, whose Deferred has not fired" in str(tree.left[0])
-
-    run(main())
+    stuck, other = Told("stuck", stop=never), Told("other", stop=later(1, "other is down"))
+    tree, seconds = closed(fill(Own(), stuck, other))
+    assert seconds == pytest.approx(4, abs=0.2)
+    assert [error.path for error in tree.left] == ["shop/web/stuck"]
+    assert "in Told.stopService, whose Deferred has not fired" in str(tree.left[0])
     assert told[-1] == "own has stopped"
 
 
 def test_who_waits_for_its_turn_is_not_blamed() -> None:
     """A collection that stops its services one by one: the time of each begins when it is asked."""
-
-    async def main() -> None:
-        services = [Told("one", stop=never), Told("two", stop=later(3, "two is down")), Told("three")]
-        tree = Tree(Application("shop", [TwistedService(fill(InOrder(), *services), name="web", stop_timeout=4.0)]))
-        await tree.open()
-        with pytest.raises(BaseExceptionGroup):
-            await tree.close()
-        assert [error.path for error in tree.left] == ["shop/web/one"]
-        assert tree.state("shop/web/three") is State.STOPPED
-
-    run(main())
+    services = [Told("one", stop=never), Told("two", stop=later(3, "two is down")), Told("three")]
+    tree, _ = closed(fill(InOrder(), *services))
+    assert [error.path for error in tree.left] == ["shop/web/one"]
+    assert tree.state("shop/web/three") is State.STOPPED
     assert told[-4:] == ["stop one", "stop two", "two is down", "stop three"]
 
 
@@ -195,20 +165,10 @@ def test_a_collection_that_hangs_itself_is_named_and_its_services_are_stopped() 
         def stopService(self) -> Any:
             return Deferred()
 
-    async def main() -> None:
-        tree = Tree(
-            Application("shop", [TwistedService(fill(Hangs(), Told("one"), Told("two")), name="web", stop_timeout=4.0)])
-        )
-        await tree.open()
-        loop = asyncio.get_running_loop()
-        since = loop.time()
-        with pytest.raises(BaseExceptionGroup):
-            await tree.close()
-        assert loop.time() - since == pytest.approx(4, abs=0.2)
-        assert [error.path for error in tree.left] == ["shop/web"]
-        assert "Hangs.stopService" in str(tree.left[0])
-
-    run(main())
+    tree, seconds = closed(fill(Hangs(), Told("one"), Told("two")))
+    assert seconds == pytest.approx(4, abs=0.2)
+    assert [error.path for error in tree.left] == ["shop/web"]
+    assert "Hangs.stopService" in str(tree.left[0])
     assert told[-2:] == ["stop two", "stop one"]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,12 +21,12 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from plait import Application, Backoff, BindError, Event, Limit, StartFailed, State, Tree
-from plait.guests.twisted import ErrorUnhandled, ListenFailed, TimerFailed, TwistedService
-from plait.guests.twisted.reactor import install
-from plait.testing import Trace, reached, run
+from plait import Backoff, BindError, Event, Limit, StartFailed, State, Tree
+from plait.guests.twisted import ErrorUnhandled, ListenFailed, TimerFailed
+from plait.testing import Trace, reached
+from tests.guests.living import assert_nothing_left, nothing, reactor
+from tests.guests.living import living as living_as
 
-reactor: Any = install()
 calls: list[float] = []
 
 #: Before 26.10 Twisted leaves the socket of a port that it could not open to be collected as garbage.
@@ -35,29 +36,13 @@ leaves_socket = pytest.mark.filterwarnings(*["ignore:unclosed <socket:ResourceWa
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """The reactor is as it was."""
     calls.clear()
     yield
-    assert (reactor.getDelayedCalls(), reactor.users, reactor.running) == ([], [], False)
+    assert_nothing_left()
 
 
-def living(source: Any, body: Callable[[Tree, Trace], Awaitable[None]], **how: Any) -> Trace:
-    """Run *body* beside an open tree with *source* in it, on a virtual clock, and close the tree."""
-    traces = []
-
-    async def main() -> None:
-        value = TwistedService(source, name="web", **how)
-        tree = Tree(Application("shop", [value], backoff=Backoff(base=1, jitter=0), limit=Limit(None)))
-        trace = Trace(tree)
-        traces.append(trace)
-        await tree.open()
-        try:
-            await body(tree, trace)
-        finally:
-            await tree.close("enough")
-
-    run(main())
-    return traces[0]
+#: That it starts again is seen a second later, and as often as there is something to see.
+living = partial(living_as, policies={"backoff": Backoff(base=1, jitter=0), "limit": Limit(None)})
 
 
 def of(trace: Trace, kind: type[Event]) -> list[Any]:
@@ -189,10 +174,6 @@ def test_a_port_that_is_not_opened_fails_the_start(later: float) -> None:
     sentence = "shop/web: did not start: cannot listen on 127.0.0.1:80: address already in use"
     assert str(caught.value) == sentence
     assert isinstance(caught.value.__cause__, BindError)
-
-
-async def nothing(tree: Tree, trace: Trace) -> None:
-    """Do nothing."""
 
 
 @leaves_socket

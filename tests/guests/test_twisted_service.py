@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pickle
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -31,26 +31,18 @@ from plait import (
     service,
 )
 from plait.guests.twisted import TwistedService
-from plait.guests.twisted.reactor import install
 from plait.testing import Trace, reached, run
+from tests.guests.living import assert_nothing_left, living, nothing, reactor
 
-reactor: Any = install()
 NO_WAIT = Backoff(base=0)
 told: list[str] = []
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left() -> Any:
-    """Before each test nothing was told; after it the reactor is as it was before."""
+def nothing_left() -> Iterator[None]:
     told.clear()
     yield
-    assert reactor.getDelayedCalls() == []
-    assert reactor.users == []
-    assert not reactor.running
-    from plait.guests.twisted import life, watching
-
-    assert life._lives == {}
-    assert watching._watches == {}
+    assert_nothing_left()
 
 
 class Told(twisted.Service):
@@ -85,33 +77,6 @@ def collection(*services: twisted.Service, of: type[twisted.MultiService] = twis
     for each in services:
         each.setServiceParent(made)
     return made
-
-
-def living(
-    source: Any, body: Callable[[Tree, Trace], Awaitable[None]], *, error: type[BaseException] | None = None, **how: Any
-) -> Trace:
-    """Run *body* beside an open tree with *source* in it, on a virtual clock, and close the tree."""
-    made = [source] if isinstance(source, TwistedService) else [TwistedService(source, name="web", **how)]
-    traces = []
-
-    async def main() -> None:
-        tree = Tree(Application("shop", made, backoff=NO_WAIT, stop_timeout=None))
-        trace = Trace(tree)
-        traces.append(trace)
-        await tree.open()
-        await body(tree, trace)
-        await tree.close("enough")
-
-    if error is None:
-        run(main())
-    else:
-        with pytest.raises(error):
-            run(main())
-    return traces[0]
-
-
-async def nothing(tree: Tree, trace: Trace) -> None:
-    """Do nothing."""
 
 
 # The value ------------------------------------------------------------------------------------------------------------
@@ -485,7 +450,8 @@ def test_a_stop_that_comes_while_a_service_stops_by_itself() -> None:
         _lives["shop/web"].failing.set_exception(ValueError("no luck"))
         await asyncio.sleep(1)
 
-    living(leaf, body, error=BaseExceptionGroup)
+    with pytest.raises(BaseExceptionGroup):
+        living(leaf, body)
     assert told[-2:] == ["stop leaf", "leaf is down"]
 
 
