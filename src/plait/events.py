@@ -54,7 +54,8 @@ class Event(OpenValue):
     """
     Something that happened to the service at *path*, *at* this time of the loop's monotonic clock (seconds).
 
-    Subclass it to publish your own through ``context.publish``; give it a ``__str__`` that is a sentence.
+    Subclass it to publish your own through ``context.publish``; give it a ``__str__`` that is a sentence, in which
+    ``self.describe(error)`` is what it tells of an error.
     """
 
     path: str
@@ -68,6 +69,11 @@ class Event(OpenValue):
     def as_map(self) -> dict[str, object]:
         """Return the event as a flat map: its ``event`` name and its fields."""
         return {"event": type(self).__name__, **self.__dict__}
+
+    @staticmethod
+    def describe(error: BaseException) -> str:
+        """Return an error as one line: its type and its message; of a group, those of what is in it."""
+        return describe(error)
 
 
 @value

@@ -58,6 +58,34 @@ async def heard(tree: Tree, trace: Trace, kind: type[Event]) -> None:
         await done
 
 
+class Mute(Exception):
+    """An error that fails when it is asked for its text."""
+
+    def __str__(self) -> str:
+        raise ValueError("no luck")
+
+
+@pytest.mark.parametrize("kind", [TimerFailed, ListenFailed, ErrorUnhandled])
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("no\n  luck"), "ValueError: no luck"),
+        (KeyError(), "KeyError"),
+        (
+            ExceptionGroup("two", [ValueError("no luck"), TypeError("nor here")]),
+            "ValueError: no luck; TypeError: nor here",
+        ),
+        (Mute(), "Mute"),
+    ],
+    ids=["lines", "no text", "a group", "mute"],
+)
+def test_the_sentence_says_the_error_in_one_line(kind: Any, error: BaseException, text: str) -> None:
+    """Whatever it is."""
+    sentence = str(kind("shop/web", 0.0, error))
+    assert sentence.startswith("shop/web: ")
+    assert sentence.endswith(f": {text}")
+
+
 # Timers ---------------------------------------------------------------------------------------------------------------
 
 

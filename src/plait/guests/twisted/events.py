@@ -9,12 +9,6 @@ import logging
 from plait import Event, value
 
 
-def describe(error: BaseException) -> str:
-    """Return *error* as one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
 @value
 class TimerFailed(Event):
     """The function of the `TimerService` at *path* raised *cause*; Twisted does not call it again."""
@@ -27,7 +21,7 @@ class TimerFailed(Event):
         return logging.WARNING
 
     def __str__(self) -> str:
-        return f"{self.path}: the timer's function failed, and is not called again: {describe(self.cause)}"
+        return f"{self.path}: the timer's function failed, and is not called again: {self.describe(self.cause)}"
 
 
 @value
@@ -42,7 +36,7 @@ class ListenFailed(Event):
         return logging.WARNING
 
     def __str__(self) -> str:
-        return f"{self.path}: it does not listen: {describe(self.cause)}"
+        return f"{self.path}: it does not listen: {self.describe(self.cause)}"
 
 
 @value
@@ -61,4 +55,4 @@ class ErrorUnhandled(Event):
         return logging.DEBUG
 
     def __str__(self) -> str:
-        return f"{self.path}: an error that nobody handled: {describe(self.cause)}"
+        return f"{self.path}: an error that nobody handled: {self.describe(self.cause)}"
