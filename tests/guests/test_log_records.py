@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import provider
 
 from plait.guests.twisted import failures
-from plait.guests.twisted.observers import ObserverHandler, Sink, event_of
+from plait.guests.twisted.observers import ObserverHandler, event_of
 from plait.guests.twisted.records import EventRecord, level_of, make_record
 from plait.runner.formats import PreciseText, Text
 from plait.runner.journal import JournalEntries
@@ -232,7 +232,7 @@ def test_a_record_factory_of_somebodys_own_is_used(
 def test_what_is_logged_in_two_threads_does_not_wait_for_each_other() -> None:
     """An observer that itself logs, in the one way or the other, would wait for ever."""
     both = threading.Barrier(2)
-    handler = ObserverHandler(Sink(lambda event: both.wait(20)), str)
+    handler = ObserverHandler(lambda event: both.wait(20), str)
     record = logging.LogRecord("std", logging.INFO, __file__, 1, "text", (), None)
     thread = threading.Thread(target=handler.handle, args=(record,))
     thread.start()
@@ -248,7 +248,7 @@ def test_a_record_is_an_event_as_twisted_makes_them() -> None:
     def observer(event: Event) -> None:
         seen.append(event)
 
-    handler = ObserverHandler(Sink(observer), lambda: "shop/till")
+    handler = ObserverHandler(observer, lambda: "shop/till")
     for name, level, text in (("std", 35, "standard"), ("stdout", logging.INFO, "printed"), ("low", 5, "low")):
         handler.handle(logging.LogRecord(name, level, __file__, 1, "%s", (text,), None))
     assert [formatEventAsClassicLogText(event, lambda when: "-") for event in seen] == [

@@ -401,20 +401,98 @@ def test_a_daemon_that_does_not_start_says_why_on_the_terminal(place: Place, com
     place.assert_nothing_left()
 
 
-def test_an_observer_that_raises_stops_nothing_and_what_it_does_not_take_is_told(place: Place) -> None:
-    source = """
+#: Observers that raise at each event, of all the kinds that may be plaitd's log.
+BROKEN = """
+from zope.interface import provider
 def broken(event):
     raise OSError("no paper")
-from zope.interface import provider
-application.setComponent(ILogObserver, provider(ILogObserver)(broken))
 """
-    place.write(TAC + source + working("shop.info('first')", "print('second')"), "shop.tac")
-    ended = place.run("-n", "--pidfile=", "-y", "shop.tac")
+BROKEN_ONES = {
+    "new": (f"{BROKEN}application.setComponent(ILogObserver, provider(ILogObserver)(broken))\n", ()),
+    "legacy": (f"{BROKEN}application.setComponent(log.ILogObserver, broken)\n", ()),
+    "factory": ("", ("--logger=factories.broken",)),
+    "handler": ("", ("--logger=factories.breaking",)),
+}
+BROKEN_FACTORIES = """
+import logging
+from zope.interface import provider
+from twisted.logger import ILogObserver
+
+class Breaking(logging.Handler):
+    def emit(self, record):
+        try:
+            raise OSError("no paper")
+        except OSError:
+            self.handleError(record)
+
+def broken():
+    @provider(ILogObserver)
+    def broken(event):
+        raise OSError("no paper")
+    return broken
+
+def breaking():
+    return Breaking()
+"""
+
+
+def assert_told(text: str) -> None:
+    """See that the failure is told once, with its traceback, and all that was not taken, once."""
+    assert len(re.findall(r"failed \(OSError: no paper\): what it does not take is written here$", text, re.M)) == 1
+    assert len(re.findall(r"^\tOSError: no paper$", text, re.M)) == 1
+    assert re.search(r'^\t  File ".*(shop.tac|factories.py)", line \d+, in (broken|emit)$', text, re.M)
+    for line in ("shop/till#info] first", "shop/till#info] second", "shop/till#warning] third"):
+        assert len(re.findall(rf"^\S+ \[{re.escape(line)}$", text, re.M)) == 1, text
+    assert len(re.findall(r"^\S+ \[plait#info\] ended: ", text, re.M)) == 1
+    assert "plait/guests" not in text
+
+
+@pytest.mark.parametrize("kind", BROKEN_ONES)
+@pytest.mark.parametrize("daemonize", [False, True], ids=["in front", "daemon"])
+def test_an_observer_that_raises_stops_nothing_and_what_it_does_not_take_is_told(
+    place: Place, kind: str, daemonize: bool
+) -> None:
+    """In the log that there would be without it: of a daemon, whose standard error nobody reads, too."""
+    source, options = BROKEN_ONES[kind]
+    place.write(BROKEN_FACTORIES, "factories.py")
+    place.allow("__pycache__")
+    lines = ("shop.info('first')", "print('second')", "logging.getLogger('std').warning('third')")
+    place.write(TAC + source + working(*lines), "shop.tac")
+    if daemonize:
+        place.run("--pidfile=", *options, "-y", "shop.tac")
+        place.assert_nothing_left(PATIENCE)
+        assert_told(place.log)
+    else:
+        ended = place.run("-n", "--pidfile=", *options, "-y", "shop.tac")
+        assert (ended.code, ended.output) == (0, "")
+        assert_told(ended.errors)
+        place.assert_nothing_left()
+
+
+def test_where_no_other_log_can_be_opened_standard_error_is_left(place: Place) -> None:
+    """A folder is in its place, and there is no syslog."""
+    (place.folder / "taken.log").mkdir()
+    place.allow("taken.log")
+    place.write(TAC + BROKEN_ONES["new"][0] + working("shop.info('first')"), "shop.tac")
+    options = ("--logfile=taken.log", "--syslog-address=no/such")
+    ended = place.run("-n", "--pidfile=", *options, "-y", "shop.tac")
     assert ended.code == 0
-    assert ended.errors.count("the log observer broken failed; what it does not take is written here") == 1
-    assert ended.errors.count("OSError: no paper") == 1
-    assert re.search(r"(?m)\[shop\.till#info\] first$", ended.errors)
-    assert re.search(r"(?m)\[stdout#info\] second$", ended.errors)
+    assert "failed (OSError: no paper): what it does not take is written here" in ended.errors
+
+
+@pytest.mark.parametrize(
+    "add", ["globalLogPublisher.addObserver(provider(ILogObserver)(broken))", "log.addObserver(broken)"]
+)
+def test_an_observer_beside_the_log_that_raises_is_told_in_a_daemon_as_twisted_does(place: Place, add: str) -> None:
+    """Of each event with which it fails, in the log."""
+    source = f"{BROKEN}from twisted.logger import globalLogPublisher\n{add}\n"
+    place.write(TAC + source + working("shop.info('first')"), "shop.tac")
+    place.run("--pidfile=", "-y", "shop.tac")
+    place.assert_nothing_left(PATIENCE)
+    assert len(re.findall(r"#info\] first$", place.log, re.M)) == 1
+    told = place.log.count("Temporarily disabling observer")
+    assert 0 < told < 10
+    assert place.log.count("\tOSError: no paper\n") == told
 
 
 def test_an_observer_may_print_and_log(place: Place) -> None:
@@ -430,6 +508,9 @@ application.setComponent(log.ILogObserver, printing)
     assert ended.code == 0
     assert ended.output.splitlines().count("got first") == 1
     assert ended.errors.count("standard") == len(ended.output.splitlines())
+    place.run("--pidfile=", "-y", "shop.tac")
+    place.assert_nothing_left(PATIENCE)
+    assert place.log.count("standard") == ended.errors.count("standard")
 
 
 FACTORIES = """
@@ -549,6 +630,22 @@ def test_an_observer_that_hands_on_to_logging_leaves_plaitds_log(place: Place) -
     source = "application.setComponent(log.ILogObserver, log.PythonLoggingObserver('theirs').emit)\n"
     found = records(run(place, source + working("shop.warn('an event')"), "--log-format", "json"))
     assert [(each["logger"], each["message"], each["path"]) for each in found] == [("theirs", "an event", "shop/till")]
+
+
+def test_one_that_fails_to_hand_on_to_logging_is_told_and_the_event_is_logged_all_the_same(place: Place) -> None:
+    source = """
+from twisted.logger import STDLibLogObserver
+class Failing(STDLibLogObserver):
+    def __call__(self, event):
+        raise OSError("no paper")
+application.setComponent(ILogObserver, Failing())
+"""
+    ended = run(place, source + working("shop.warn('an event')"), "--log-format", "json")
+    found = [json.loads(line) for line in ended.output.splitlines()]
+    told = [each for each in found if each["message"] == "a log observer of the application failed"]
+    assert len(told) == 1
+    assert "OSError: no paper" in json.dumps(told)
+    assert [each["message"] for each in found if each["logger"] == "shop.till"] == ["an event"]
 
 
 def test_what_a_program_hands_on_to_logging_itself_comes_once(place: Place) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -148,6 +149,17 @@ def broken():
     raise KeyError("x")
 def leaves():
     raise SystemExit(1)
+class Failing(logging.Handler):
+    error = OSError("no paper")
+    def emit(self, record):
+        try:
+            raise self.error
+        except Exception:
+            self.handleError(record)
+class Knowing(Failing):
+    seen = []
+    def handleError(self, record):
+        self.seen.append(record.getMessage())
 def reopening():
     handler.reopened = 0
     def reopen(): handler.reopened += 1
@@ -195,6 +207,73 @@ def test_a_handler_that_can_reopen_is_asked_to(factories: Path) -> None:
         "own_logs:reopening: cannot be opened again (ZeroDivisionError: division by zero): writing goes on as before"
     )
     logs.close()
+
+
+def failing(**settings: Any) -> None:
+    """Log three records to a handler that fails, with two kinds of errors."""
+    with closing(open_logs(LogSettings(logger="own_logs:Failing", **settings), path_of=lambda: "shop/web")) as logs:
+        handler: Any = logs.handler
+        log.info("one")
+        log.info("two")
+        handler.error = ValueError("no ink")
+        log.info("three")
+
+
+@pytest.mark.usefixtures("factories")
+def test_what_a_handler_fails_with_is_told_where_the_log_would_be(tmp_path: Path) -> None:
+    """Each record, and each kind of error once with its traceback, in a file that is made when it is needed."""
+    failing(spare=str(tmp_path / "spare.log"))
+    lines = [line.partition(" ")[2] for line in (tmp_path / "spare.log").read_text().splitlines() if line[0] != "\t"]
+    told = "own_logs:Failing failed ({}): what it does not take is written here"
+    assert lines == [
+        f"[shop/web#error] {told.format('OSError: no paper')}",
+        "[shop/web#info] one",
+        "[shop/web#info] two",
+        f"[shop/web#error] {told.format('ValueError: no ink')}",
+        "[shop/web#info] three",
+    ]
+    assert (tmp_path / "spare.log").read_text().count("in emit\n\t    raise self.error\n") == 2
+
+
+@pytest.mark.usefixtures("factories")
+def test_where_that_cannot_be_opened_it_is_told_to_syslog_and_at_last_on_standard_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As another user, or in another root folder, the file may be out of reach."""
+    spare, address = f"{tmp_path}/no/such.log", str(tmp_path / "log")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon:
+        daemon.bind(address)
+        daemon.listen()
+        failing(spare=spare, syslog_address=address)
+        with daemon.accept()[0] as told:
+            assert b"own_logs:Failing failed (OSError: no paper)" in told.recv(1000)
+    assert capfd.readouterr().err == ""
+    failing(spare=spare, syslog_address=f"{tmp_path}/no/log")
+    assert capfd.readouterr().err.count("#info] two\n") == 1
+
+
+@pytest.mark.usefixtures("factories")
+def test_what_comes_when_the_log_is_closed_goes_to_standard_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever still has the handler, such as another framework, may call it to the last moment."""
+    logs = open_logs(LogSettings(logger="own_logs:Failing", spare=str(tmp_path / "spare.log")))
+    logs.close()
+    logs.handler.handleError(logging.makeLogRecord({"msg": "too late", "name": "shop"}))
+    assert capfd.readouterr().err.endswith(" too late\n")
+    logs.close()
+
+
+@pytest.mark.usefixtures("factories")
+def test_a_handler_that_knows_what_to_do_when_it_fails_does_it(tmp_path: Path) -> None:
+    """Its own `handleError` stays, and no other log is made while all is well."""
+    with closing(open_logs(LogSettings(logger="own_logs:Knowing", spare=str(tmp_path / "spare.log")))) as logs:
+        log.info("one")
+        handler: Any = logs.handler
+    with closing(open_logs(LogSettings(logger="own_logs:make", spare=str(tmp_path / "spare.log")))):
+        log.info("two")
+    assert handler.seen == ["one"]
+    assert not (tmp_path / "spare.log").exists()
 
 
 @pytest.mark.parametrize(

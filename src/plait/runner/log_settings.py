@@ -31,7 +31,8 @@ class LogSettings(Value):
 
     Before *file* come, in this order, *logger* (``package.module:factory``, a callable that returns a handler),
     *journal* (systemd's, in its own protocol), and *syslog* (at *syslog_address*).  The latter two call the program
-    *prefix*.  Raises ConfigurationError, with the nearest name, for what cannot be.
+    *prefix*.  *spare* is the file for what a log of people's own fails to take; ``-`` is standard error.  Raises
+    ConfigurationError, with the nearest name, for what cannot be.
     """
 
     file: str = ""
@@ -43,6 +44,7 @@ class LogSettings(Value):
     journal: bool = False
     prefix: str = "plaitd"
     syslog_address: str = "/dev/log"
+    spare: str = "-"
 
     def __post_init__(self) -> None:
         self.levels()

@@ -22,6 +22,7 @@ from plait.runner.records import use_quick_loggers, use_standard_loggers
 from plait.runner.writer import LAST_WAIT
 
 if TYPE_CHECKING:
+    from plait.runner.spare import Spare
     from plait.runner.streams import Capture
 
 __all__ = ["LogSettings", "Logs", "level_number", "open_logs"]
@@ -44,16 +45,20 @@ def open_logs(
     have formats of their own, and standard output that is systemd's journal is written as such.  *path_of* gives the
     path of the service in whose context it is called.  What was opened before, because it is out of reach now, is the
     file's *descriptor* or, for any kind, the *place* that ``open_place`` returned.  What *make_handler* makes of
-    *path_of* is written to instead of any place.
+    *path_of* is written to instead of any place.  A record that such a handler fails with, or that of a ``logger``,
+    goes where there would be a log without it.
     Raises CannotCreate when the place cannot be written, ConfigurationError for a ``logger`` that gives no handler.
     """
     if settings.logger:
         from plait.runner.custom_logger import make_handler as make_own
 
-        return Logs(make_own(settings.logger, path_of), settings.levels(), name=settings.logger)
-    if make_handler is not None:
-        handler = make_handler(path_of)
-        return Logs(handler, settings.levels(), name="the application's own log")
+        handler, name = make_own(settings.logger, path_of), settings.logger
+    elif make_handler is not None:
+        handler, name = make_handler(path_of), "the application's own log"
+    if settings.logger or make_handler is not None:
+        from plait.runner.spare import Spare
+
+        return Logs(handler, settings.levels(), name=name, spare=Spare(handler, settings, name, path_of))
     place = place or open_place(settings, descriptor=descriptor)
     is_terminal = place.is_stream and place.format is None and os.isatty(place.descriptor)
     format = place.format or choose_format(settings.format, for_people=for_people, terminal=is_terminal)
@@ -70,8 +75,17 @@ class Logs:
     would say everything twice.
     """
 
-    def __init__(self, handler: logging.Handler, levels: Levels, *, name: str, is_stream: bool = False) -> None:
+    def __init__(
+        self,
+        handler: logging.Handler,
+        levels: Levels,
+        *,
+        name: str,
+        is_stream: bool = False,
+        spare: Spare | None = None,
+    ) -> None:
         self.handler = handler
+        self._spare = spare
         self.name = name
         """What to call the place in a message: the file as it was given, ``standard output``, ``the journal``."""
         self.is_stream = is_stream
@@ -177,6 +191,8 @@ class Logs:
         if isinstance(self.handler, LineHandler):
             self.handler.end(LAST_WAIT if is_written else 0.0)
         self.handler.close()
+        if self._spare is not None:
+            self._spare.close()
 
     def _set_level(self, logger: logging.Logger, level: int) -> None:
         self._old_levels.append((logger, logger.level))

@@ -439,6 +439,7 @@ class Settings(Value):
         if self.journal and self.syslog:
             raise UsageError("--journal, --syslog: one excludes the other: give one of them")
         file = self.logfile or (f"{self.called}.log" if is_daemon else "-")
+        spare = file
         if self.logger or self.syslog or self.journal:
             file = "-"  # there is no file
         elif is_daemon and file in ("-", "/dev/stdout", "/dev/stderr"):
@@ -450,7 +451,7 @@ class Settings(Value):
         except FileNotFoundError:
             raise ConfigurationError("the present directory was removed: change to one that exists") from None
         # Resolved where it was typed: the process may go elsewhere before the log is opened.
-        path = file if file == "-" else os.path.abspath(file)
+        path, spare = (each if each == "-" else os.path.abspath(each) for each in (file, spare))
         return LogSettings(
             file=path,
             level=self.log_level,
@@ -460,6 +461,7 @@ class Settings(Value):
             syslog=self.syslog,
             syslog_address=os.path.abspath(self.syslog_address),
             journal=self.journal,
+            spare=spare,
             prefix="twisted" if self.called == "twistd" and "prefix" not in dict(self.origins) else self.prefix,
         )
 

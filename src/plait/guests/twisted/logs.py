@@ -47,8 +47,9 @@ def _hands_on() -> bool:
 def make_handler(observer: Any, path_of: Callable[[], str]) -> logging.Handler:
     """Let *observer* be what logs, from `begin` on, and return the handler that gives it the records of ``logging``."""
     global _observer
-    _observer = sink = Sink(observer)
-    return ObserverHandler(sink, path_of)
+    handler = ObserverHandler(observer, path_of)
+    _observer = handler.sink
+    return handler
 
 
 def handler_maker(source: Any) -> Callable[[Callable[[], str]], logging.Handler] | None:
@@ -58,9 +59,17 @@ def handler_maker(source: Any) -> Callable[[Callable[[], str]], logging.Handler]
     if found is None:
         return None
     if is_bus(found):
-        _observer = Sink(found)
+        _observer = Sink(found, _log_anyway)
         return None
     return lambda path_of: make_handler(found, path_of)
+
+
+def _log_anyway(record: logging.LogRecord) -> None:
+    """Log what an observer failed with that hands on to ``logging``, and why."""
+    logging.getLogger("plait").error("a log observer of the application failed", exc_info=True)
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
 
 
 def begin() -> None:

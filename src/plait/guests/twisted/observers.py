@@ -7,17 +7,16 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from typing import Any
 
-from twisted.logger import ILogObserver, LegacyLogObserverWrapper, Logger, LogLevel, STDLibLogObserver, eventAsText
+from twisted.logger import ILogObserver, LegacyLogObserverWrapper, Logger, LogLevel, STDLibLogObserver
 from twisted.python import log as legacy
 from twisted.python.failure import Failure
 
-from plait.guests.twisted.records import LEVELS, Event, trim
+from plait.guests.twisted.records import LEVELS, Event, level_of, make_record, trim
 
-_STREAMS = {"stdout": "__stdout__", "stderr": "__stderr__"}
+_STREAMS = ("stdout", "stderr")
 _ATTRIBUTES = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -25,13 +24,12 @@ class Sink:
     """
     The log observer *observer*, as Twisted's publisher calls it.
 
-    What it raises is told once, on standard error, and what it did not take is written there.
+    An event with which it fails becomes a record, for *refused* to be told while the error is being handled.
     """
 
-    def __init__(self, observer: Any) -> None:
-        self.name = _name_of(observer)
+    def __init__(self, observer: Any, refused: Callable[[logging.LogRecord], object]) -> None:
         self._observer = observer if ILogObserver.providedBy(observer) else LegacyLogObserverWrapper(observer)
-        self._has_failed = False
+        self._refused = refused
         self._here = threading.local()
 
     @property
@@ -40,29 +38,34 @@ class Sink:
         return getattr(self._here, "depth", 0) > 0
 
     def __call__(self, event: Event) -> None:
+        try:
+            self.give(event)
+        except Exception as error:
+            error.__traceback__ = trim(error.__traceback__)
+            record = make_record(event, str(event.get("log_namespace") or "twisted"), level_of(event))
+            if record is not None:
+                self._refused(record)
+
+    def give(self, event: Event) -> None:
+        """Call the observer with *event*; raises what it raises."""
         self._here.depth = getattr(self._here, "depth", 0) + 1
         try:
             self._observer(event)
-        except Exception:
-            self._tell(event)
         finally:
             self._here.depth -= 1
 
-    def _tell(self, event: Event) -> None:
-        if not self._has_failed:
-            self._has_failed = True
-            _say(f"plaitd: the log observer {self.name} failed; what it does not take is written here", "__stderr__")
-            kind, error, trace = sys.exc_info()
-            _say("".join(traceback.format_exception(kind, error, trim(trace))), "__stderr__")
-        _say(eventAsText(event), "__stderr__")
-
 
 class ObserverHandler(logging.Handler):
-    """Gives each record to *sink* as an event of Twisted's; *path_of* says for which service something is logged."""
+    """
+    Gives each record to *observer* as an event of Twisted's; *path_of* says for which service something is logged.
 
-    def __init__(self, sink: Sink, path_of: Callable[[], str]) -> None:
+    *sink* is for the publisher to give it Twisted's own.  What the observer fails with, and what it logs itself from
+    warnings on, is left to ``handleError``.
+    """
+
+    def __init__(self, observer: Any, path_of: Callable[[], str]) -> None:
         super().__init__()
-        self._sink = sink
+        self.sink = Sink(observer, lambda record: self.handleError(record))
         self._path_of = path_of
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -76,17 +79,18 @@ class ObserverHandler(logging.Handler):
         """Give *record* to the observer."""
         try:
             self._emit(record)
-        except Exception:
+        except Exception as error:
+            error.__traceback__ = trim(error.__traceback__)
             self.handleError(record)
 
     def _emit(self, record: logging.LogRecord) -> None:
-        if not self._sink.is_busy:
-            self._sink(event_of(record, self._path_of()))
-        elif record.name in _STREAMS:
-            # The observer prints: it would be asked to log that, without end.
-            _say(record.getMessage(), _STREAMS[record.name])
+        if not self.sink.is_busy:
+            self.sink.give(event_of(record, self._path_of()))
         elif record.levelno >= logging.WARNING:
-            _say(eventAsText(event_of(record, "")), "__stderr__")
+            # The observer logs, or prints to standard error: it would be asked to log that, without end.
+            self.handleError(record)
+        elif record.name == "stdout":
+            _say(record.getMessage())
 
 
 def event_of(record: logging.LogRecord, path: str) -> Event:
@@ -136,12 +140,8 @@ def is_bus(observer: Any) -> bool:
     )
 
 
-def _name_of(observer: Any) -> str:
-    return str(getattr(observer, "__qualname__", type(observer).__qualname__))
-
-
-def _say(text: str, stream: str) -> None:
-    file = getattr(sys, stream)
+def _say(text: str) -> None:
+    file = sys.__stdout__
     try:
         if file is not None:
             file.write(text.rstrip("\n") + "\n")
