@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import functools
+import gc
 import logging
 import pickle
 import signal
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import traceback
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -530,6 +532,36 @@ def test_the_services_of_a_loop_share_one_run(run_real: Callable[[Coroutine[Any,
     run_real(main())
     assert len(roots) == 5
     assert len(set(roots)) == 1
+
+
+@pytest.mark.parametrize("run_it", [asyncio.run, uvloop.run, run], ids=["asyncio", "uvloop", "virtual"])
+def test_runs_that_are_over_leave_nothing_with_their_loop(
+    run_it: Callable[[Coroutine[Any, Any, None]], None],
+) -> None:
+    """However often a service runs again: nothing of its former runs of trio is kept."""
+    seen: list[weakref.ref[Any]] = []
+
+    def collect() -> None:
+        for _ in range(2):
+            gc.collect()  # what finalisers still use goes with the second
+
+    async def again() -> None:
+        seen.extend([weakref.ref(trio.lowlevel.current_root_task()), weakref.ref(trio.lowlevel.current_clock())])
+        if len(seen) < 40:
+            raise OSError("no luck")
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        tree = Tree(Application("shop", [TrioService(again)], limit=Limit(100, 60.0), backoff=Backoff(base=0)))
+        await tree.open()
+        await reached(tree, "shop/again", State.READY, life=20)
+        collect()
+        assert sum(each() is not None for each in seen) == 2  # those of the present run
+        await tree.close()
+        collect()
+        assert [each for each in seen if each() is not None] == []
+
+    run_it(main())
 
 
 def test_a_run_that_is_ending_is_not_joined() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 
-def clock_of(loop: asyncio.AbstractEventLoop) -> trio.abc.Clock | None:
+def clock_of(loop: asyncio.AbstractEventLoop) -> LoopClock | None:
     """Return what trio is to take for its clock on *loop*; None is its own."""
     real_work = getattr(loop, "real_work", None)
     return None if real_work is None else LoopClock(loop, real_work)
@@ -29,6 +29,12 @@ class LoopClock(trio.abc.Clock):
         """Begin with trio's run."""
         self._token = trio.lowlevel.current_trio_token()
         self._real_work.append(self._is_awake)
+
+    def end(self) -> None:
+        """End with trio's run, and leave nothing with the loop, which may have many."""
+        self._real_work.remove(self._is_awake)
+        if self._timer is not None:
+            self._timer.cancel()
 
     def current_time(self) -> float:
         """Return the time of the loop."""
@@ -51,8 +57,5 @@ class LoopClock(trio.abc.Clock):
         self._token.run_sync_soon(lambda: None, idempotent=False)
 
     def _is_awake(self) -> bool:
-        if not trio.lowlevel.in_trio_run():
-            self._real_work.remove(self._is_awake)
-            return False
         now = trio.lowlevel.current_statistics()
         return now.tasks_runnable > 0 or now.run_sync_soon_queue_size > 0

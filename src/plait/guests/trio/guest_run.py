@@ -53,6 +53,7 @@ class Run:
         self._is_abandoned = False
         self._loop = loop
         self._end = trio.Event()
+        self._clock = clock_of(loop)
         self._state: weakref.ref[Any] | None = None
         # Nobody's context: the run is nobody's own.
         self._variables = contextvars.Context()
@@ -67,7 +68,7 @@ class Run:
                 run_sync_soon_not_threadsafe=self._soon,
                 done_callback=self._done,
                 host_uses_signal_set_wakeup_fd=True,
-                clock=clock_of(self._loop),
+                clock=self._clock,
             )
             self._hooks = sys.get_asyncgen_hooks()
         self.root = trio.lowlevel.current_root_task()
@@ -90,6 +91,8 @@ class Run:
 
     def _finish(self, error: BaseException | None) -> None:
         del _runs[self._loop]
+        if self._clock is not None:
+            self._clock.end()
         self.is_ending = True
         self.root = None
         for life in self.lives:
