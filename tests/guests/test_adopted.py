@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
+import logging
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 pytest.importorskip("twisted", reason="NOT RUN: needs Twisted: pip install plait[twisted]")
 
 from twisted.application import service as twisted
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.task import deferLater
 
 from plait import Application, StartFailed, State, Tree, current
@@ -197,6 +198,15 @@ def test_errors_of_stops_are_told_once_and_with_their_path() -> None:
 
     run(main())
     gc.collect()
+
+
+@pytest.mark.parametrize("stop", [fails, lambda: fail(ValueError("no luck"))], ids=["raises", "returns"])
+def test_a_stop_that_fails_at_once_is_not_called_unhandled(stop: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """The collection gets a Deferred that has failed already, and looks at it no more: the service tells of it."""
+    with pytest.raises(BaseExceptionGroup):
+        living(fill(Own(), Told("one", stop=stop)), nothing)
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_collections_in_collections() -> None:
