@@ -128,7 +128,7 @@ def test_a_stop_of_a_daemon(place: Place, whom: str, start_seconds: float, is_lo
         elif could_hear:
             assert code in (128 + signal.SIGTERM, 70), said
             assert re.fullmatch(r"plaitd: .*SIGTERM.*\n", errors), said
-        else:
-            assert code == -signal.SIGTERM, said
+        else:  # it had none when we looked, and perhaps one when the signal came
+            assert code in (-signal.SIGTERM, 128 + signal.SIGTERM), said
         place.assert_nothing_left(5.0)
         place.reap()
