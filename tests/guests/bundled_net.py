@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.guests.bundled import Rig, Steps, bundled, until
-from tests.guests.bundled_talk import people
+from tests.guests.bundled_talk import need_crypt, people
 from tests.guests.network import connect
 
 # dns ------------------------------------------------------------------------------------------------------------------
@@ -141,6 +141,7 @@ def password_file(rig: Rig) -> Steps:
 @bundled("ftp")
 def auth_unix(rig: Rig) -> Steps:
     """Whoever has an account."""
+    need_crypt()
     people(rig)
     rig.write("home/alice/mine.txt", "secret things")
     yield ["--auth", "unix"]
