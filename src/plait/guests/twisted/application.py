@@ -14,9 +14,9 @@ from plait import Application, Backoff, Context, Hosting, Limit, value
 from plait.guests.twisted import logs, watching
 from plait.guests.twisted.life import Life, is_plain
 from plait.guests.twisted.names import name_of
-from plait.guests.twisted.policies import Policies
 from plait.guests.twisted.reactor import install
 from plait.guests.twisted.service import defaults, part, parts_of
+from plait.guests.twisted.troubles import Policies
 from plait.guests.twisted.watching import is_collection
 
 #: A server does not end because one of its services, a timer perhaps, fails again and again.

@@ -5,7 +5,6 @@ One life of a Twisted service: its privileged start, its start, its children, it
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
@@ -15,21 +14,15 @@ from twisted.application.service import Service as TwistedBase
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
-from plait import BindError, Context, LeftBehind, PlaitError, Service, current
-from plait.guests.twisted import failures, logs, watching
+from plait import Context, LeftBehind, PlaitError, Service, current
+from plait.guests.twisted import failures, logs, troubles, watching
 from plait.guests.twisted.parts import Parts
-from plait.guests.twisted.policies import Policies
 from plait.guests.twisted.reactor import GuestReactor, install
-from plait.guests.twisted.waiting import Outcome
-from plait.guests.twisted.watching import Trouble
+from plait.guests.twisted.stopping import Stop
+from plait.guests.twisted.troubles import Policies, Trouble, cannot_listen
 
 #: What a collection must leave as `MultiService` has it, so that its children can be started one by one.
 _PLAIN = ("privilegedStartService", "startService", "stopService")
-
-#: How many seconds before it would be left behind a service that does not stop says so itself; and for how many it
-#: waits at the most when it is told to hurry.
-_MARGIN = 0.05
-_LONGEST = 60.0
 
 #: The event that tells of each kind of trouble.
 _EVENTS = {"timer": "TimerFailed", "listen": "ListenFailed", "unhandled": "ErrorUnhandled"}
@@ -71,13 +64,12 @@ class Life:
         self.reactor = reactor
         self.failing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_top = is_top
-        self._stop_timeout = stop_timeout
         self._is_plain = is_plain(service)
         self._is_up = False
-        self._stops_itself: asyncio.Future[None] | None = None
         self._troubles: list[Trouble] = []
         self._watch = watching.watch(service, policies)
         self.parts = Parts(self._watch, context, make_part)
+        self._stop = Stop(self._watch, self.parts, context, reactor, is_plain=self._is_plain, timeout=stop_timeout)
 
     async def run(self) -> None:
         """Live once."""
@@ -95,8 +87,7 @@ class Life:
                 del _lives[path]
             if watch.life is self:
                 watch.life = watch.variables = None
-            if self._stops_itself is not None:
-                self._stops_itself.cancel()
+            self._stop.forget()
             if self.failing.done() and not self.failing.cancelled():
                 self.failing.exception()  # it has been told
             if self._is_top:
@@ -115,11 +106,11 @@ class Life:
                 self.parts.begin(starts_them=starts_them),
                 failing=self.failing,
                 when_ready=self._ready,
-                when_stopping=self._stopping,
+                when_stopping=self._stop.begin,
             )
         finally:
             self.parts.end()
-            await self._stop()
+            await self._stop.finish()
 
     # The start --------------------------------------------------------------------------------------------------
 
@@ -143,7 +134,7 @@ class Life:
                 watch.start()
             await self._settled()
         except CannotListenError as error:
-            raise self._cannot_listen(error) from error
+            raise cannot_listen(self.context.path, error) from error
         self._troubles += watch.troubles
         watch.troubles.clear()
         self._is_up = True
@@ -165,7 +156,7 @@ class Life:
     async def _undo(self) -> None:
         """Stop what a failed start may have begun: a port that is open, a child that runs."""
         try:
-            await self._stop()
+            await self._stop.finish()
         except LeftBehind:
             raise
         except Exception as error:
@@ -177,95 +168,6 @@ class Life:
             self.reactor.has_served = True
             self.reactor.start_up()
         return self.service
-
-    # The stop ---------------------------------------------------------------------------------------------------
-
-    def _stopping(self) -> asyncio.Future[None] | None:
-        """Begin to stop, before the children do: who has a method of its own for that, stops them itself."""
-        if self.context.is_ending:
-            self.reactor.begin_shutdown()
-        watch = self._watch
-        if watch.stopping is None and not self._is_plain:
-            watch.stop()
-        if watch.stopping is None or watch.stopping.is_done:
-            return None
-        self._stops_itself = future = watch.stopping.future()
-        self._look_whether_it_hangs()
-        return future
-
-    def _until(self, outcome: Outcome) -> float | None:
-        """Return when its own stop has taken too long; while its services come to their ends, it has not."""
-        return None if self._stop_timeout is None else max(outcome.since, self.parts.progress_at) + self._stop_timeout
-
-    def _look_whether_it_hangs(self) -> None:
-        """If it stops no service any more, let the tree stop those that are left."""
-        future, outcome, loop = self._stops_itself, self._watch.stopping, asyncio.get_running_loop()
-        assert outcome is not None
-        assert future is not None
-        until = self._until(outcome)
-        if until is None or future.done():
-            return
-        waits = any(each.stopping and not each.stopping.is_done for each in self._watch.children.values())
-        now = loop.time() + 1e-6  # it may ring a little early
-        if until <= now and waits:
-            assert self._stop_timeout is not None
-            until = now + self._stop_timeout
-        if until <= now:
-            future.set_result(None)
-        else:
-            timer = loop.call_at(until, self._look_whether_it_hangs)
-            future.add_done_callback(lambda _: timer.cancel())
-
-    async def _stop(self) -> None:
-        watch = self._watch
-        if watch.stopping is None and self._is_plain:
-            watch.forget_start()
-            TwistedBase.stopService(self.service)
-            outcomes = [child.stop() for child in reversed(watch.children.values())]  # those that are in no tree
-        elif watch.stopping is None:
-            outcomes = [watch.stop()]
-        else:
-            outcomes = [watch.stopping]
-        errors: list[Exception] = []
-        for outcome in outcomes:
-            try:
-                if outcome is not None:
-                    await self._ended(outcome)
-            except Exception as error:
-                errors.append(error)
-        if len(errors) > 1:
-            raise ExceptionGroup(f"{self.context.path}: errors while stopping", errors)
-        if errors:
-            raise errors[0]
-
-    async def _ends_soon(self, outcome: Outcome) -> bool:
-        """Say whether *outcome* comes in the time that is left when a stop is hurried, or its time is nearly over."""
-        left = self.context.time_left - _MARGIN
-        if left > 0 and not outcome.is_done:
-            try:
-                await asyncio.wait({outcome.future()}, timeout=min(left, _LONGEST))
-            except asyncio.CancelledError:
-                pass  # there is no more patience
-        return outcome.is_done
-
-    async def _ended(self, outcome: Outcome) -> None:
-        """Wait for the end of a stop; asked a second time to come to an end, leave it behind."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-        while True:
-            try:
-                async with asyncio.timeout_at(self._until(outcome)) as limit:
-                    await outcome.wait(self.reactor.start_up)
-                return
-            except asyncio.CancelledError:
-                if task.cancelling() < 2 or await self._ends_soon(outcome):
-                    continue  # that it is to stop, it knows; or there is nothing more to wait for
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-            path, waited, where = self.context.path, loop.time() - outcome.since, outcome.where()
-            outcome.give_up()
-            raise LeftBehind(f"{path}: left behind: did not stop in {waited:.3g} s, at {where}", path) from None
 
     # What happens meanwhile -------------------------------------------------------------------------------------
 
@@ -282,26 +184,17 @@ class Life:
         """Tell of *trouble*; return what the service fails with because of it, if it does."""
         error = trouble.error
         if isinstance(error, CannotListenError):
-            error = self._cannot_listen(error)
+            error = cannot_listen(self.context.path, error)
         from plait.guests.twisted import events  # most applications need none
 
         event = getattr(events, _EVENTS[trouble.kind])
         self.context.publish(event(self.context.path, asyncio.get_running_loop().time(), error))
         return error if self._watch.policy(trouble.kind) == "fail" else None
 
-    def _cannot_listen(self, error: CannotListenError) -> BindError:
-        host, port, cause = (*error.args, None, None, None)[:3]
-        where = f"{host}:{port}" if host else f"port {port}" if isinstance(port, int) else f"{port}"
-        code = getattr(cause, "errno", None)
-        why = os.strerror(code).lower() if isinstance(code, int) else str(cause)
-        found = BindError(f"{self.context.path}: cannot listen on {where}: {why}")
-        found.__cause__ = error
-        return found
-
 
 def _hear(failure: Failure | None, event: dict[str, Any]) -> None:
     """Hear of an error that was logged, in the context where it happened, perhaps in a thread."""
-    if failure is None or watching.tells_itself:
+    if failure is None or troubles.tells_itself:
         return
     try:
         path = current().path

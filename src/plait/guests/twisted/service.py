@@ -13,8 +13,8 @@ from twisted.application.service import IService
 from plait import ConfigurationError, Context, Group, Service, value
 from plait.guests.twisted.life import Life
 from plait.guests.twisted.names import name_of, unique, word
-from plait.guests.twisted.policies import POLICIES, Policies, Policy
 from plait.guests.twisted.reactor import install
+from plait.guests.twisted.troubles import POLICIES, Policies, Policy
 from plait.guests.twisted.waiting import settle
 from plait.guests.twisted.watching import is_collection
 

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.application.internet import StreamServerEndpointService, TimerService
 from twisted.application.service import IServiceCollection, MultiService, Service
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
 
+from plait.guests.twisted import troubles
 from plait.guests.twisted.hooks import Hook
-from plait.guests.twisted.policies import Policies, Policy
-from plait.guests.twisted.waiting import Outcome, error_of
+from plait.guests.twisted.troubles import Policies, Policy, Trouble
+from plait.guests.twisted.waiting import Outcome
 
 if TYPE_CHECKING:
     from plait.guests.twisted.life import Life
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _watches: dict[int, Watch] = {}
-
-#: Whether what Twisted logs just now has been told otherwise.
-tells_itself = False
 
 
 def is_collection(service: Any) -> bool:
@@ -47,14 +43,6 @@ def watch(service: Any, policies: Policies, parent: Watch | None = None) -> Watc
     found.policies = policies
     found.look_inside()
     return found
-
-
-class Trouble:
-    """Something that went wrong in a service, of a *kind* that `Policies` knows, as the *error* that it is."""
-
-    def __init__(self, kind: str, error: BaseException) -> None:
-        self.kind = kind
-        self.error = error
 
 
 class Watch:
@@ -83,7 +71,7 @@ class Watch:
             self._hook("addService", self._added)
             self._hook("removeService", self._removed)
         if isinstance(service, TimerService):
-            self._hook("_failed", self._timer_failed)
+            self._hook("_failed", lambda method, why: troubles.timer_failed(self, method, why))
 
     @property
     def is_heard(self) -> bool:
@@ -126,7 +114,7 @@ class Watch:
         """Do its privileged start; return what came of it, for who called."""
         try:
             return self._begin(
-                lambda: self._listening(self._method("privilegedStartService")), "privilegedStartService"
+                lambda: troubles.listening(self, self._method("privilegedStartService")), "privilegedStartService"
             )
         finally:
             # Most have nothing to do for it, and would have nothing to stop.
@@ -250,67 +238,3 @@ class Watch:
             self.life.happened(trouble)
         else:
             self.troubles.append(trouble)
-
-    def _timer_failed(self, method: Any, why: Failure) -> None:
-        global tells_itself
-        self.report("timer", error_of(why))
-        if self.policy("timer") == "log":
-            tells_itself = True
-            try:
-                method(why)
-            finally:
-                tells_itself = False
-        else:
-            self.service._loop.running = False  # as the method does, without logging what the service fails with
-
-    def _listening(self, method: Any) -> Any:
-        """Call *method*, and hear what comes of an endpoint's ``listen``: the service itself keeps it quiet."""
-        service = self.service
-        if not isinstance(service, StreamServerEndpointService):
-            return method()
-        endpoint = service.endpoint
-        opened: list[Deferred[None]] = []
-        service.endpoint = _Endpoint(endpoint, lambda deferred: opened.append(self._listens(deferred)))
-        try:
-            returned = method()
-        finally:
-            service.endpoint = endpoint
-        return opened[0] if opened and returned is None else returned
-
-    def _listens(self, deferred: Deferred[Any]) -> Deferred[None]:
-        """Return what fires when *deferred*, of a port that is opened, has."""
-        opened: Deferred[None] = Deferred()
-        raises = self.service._raiseSynchronously and deferred.called
-
-        def failed(failure: Failure) -> Any:
-            if failure.check(CancelledError):
-                return failure
-            if not raises:
-                self.report("listen", error_of(failure))
-            return failure if raises or self.policy("listen") == "log" else None
-
-        def told(result: Any) -> Any:
-            opened.callback(None)
-            return result
-
-        deferred.addErrback(failed)
-        deferred.addBoth(told)
-        return opened
-
-
-class _Endpoint:
-    """An endpoint whose ``listen`` is heard of."""
-
-    def __init__(self, endpoint: Any, hear: Callable[[Deferred[Any]], None]) -> None:
-        self._endpoint = endpoint
-        self._hear = hear
-
-    def listen(self, factory: Any) -> Any:
-        """Listen, and tell what comes of it."""
-        deferred = self._endpoint.listen(factory)
-        if isinstance(deferred, Deferred):
-            self._hear(deferred)
-        return deferred
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._endpoint, name)
