@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, cast
 
 from twisted.internet import main
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRunning
 from twisted.logger import Logger
 
@@ -28,6 +27,7 @@ from plait.guests.twisted.carrying import carry
 from plait.guests.twisted.children import Children
 from plait.guests.twisted.early import EarlyLoop
 from plait.guests.twisted.pools import NoPool, Pools
+from plait.guests.twisted.shutdown import Shutdown
 from plait.guests.twisted.writing import SoonWriting
 
 _log = Logger(namespace="twisted.internet.base")
@@ -64,11 +64,9 @@ class GuestReactor(SoonWriting):
         """Whether one of them was ready."""
         self._owner: Context[Any] | None = None
         self.privileged: list[PrivilegedStart] = []
-        self._held: Deferred[None] | None = None
-        self._finished: asyncio.Future[None] | None = None
-        self._awaited: dict[Deferred[Any], str] = {}  # what the triggers before a shutdown wait for, and whose it is
         self._children = Children(lambda: self._asyncioEventloop)
         self._pools = Pools()
+        self._shutdown = Shutdown(self._children, self._pools)
 
     # The loop ---------------------------------------------------------------------------------------------------
 
@@ -165,9 +163,7 @@ class GuestReactor(SoonWriting):
             self.addSystemEventTrigger("during", "shutdown", self.crash)
             self.addSystemEventTrigger("during", "shutdown", self.disconnectAll)
         self._ran = True
-        self._held = Deferred()
-        held = self._held
-        super().addSystemEventTrigger("before", "shutdown", lambda: held)
+        super().addSystemEventTrigger("before", "shutdown", self._shutdown.hold())
         self.startRunning(installSignalHandlers=False)
         self._reschedule()
 
@@ -177,44 +173,18 @@ class GuestReactor(SoonWriting):
 
     def begin_shutdown(self) -> None:
         """Call the triggers that come before a shutdown, unless that was done; `finish_shutdown` calls the others."""
-        if self._finished is None and self._started:
+        if self._started and not self._shutdown.is_begun:
             self._stopped = True
-            self._children.begin_stop()
-            self._finished = asyncio.get_running_loop().create_future()
-            self.fireSystemEvent("shutdown")
+            self._shutdown.begin(lambda: self.fireSystemEvent("shutdown"))
 
     async def finish_shutdown(self) -> None:
         """Wait for what the first triggers returned, call the others, and leave the loop."""
         self.begin_shutdown()
         try:
-            try:
-                await self._children.ending()
-            finally:
-                if self._finished is not None and self._held is not None:
-                    self._held.callback(None)  # with the next phase their pipes are closed
-            if self._finished is not None:
-                await self._triggered(self._finished)
-            await self._children.end()
-            if self._finished is not None:
-                await self._pools.ended()
+            await self._shutdown.finish()
         finally:
-            self._finished = self._held = self._owner = None
-            self._children.kill("was still there when there was no more time")
+            self._owner = None
             self.detach()
-
-    async def _triggered(self, finished: asyncio.Future[None]) -> None:
-        """Wait until all triggers of the shutdown were called; cancelled, cancel what the first ones wait for."""
-
-        def __plait_where__() -> str:  # noqa: N807
-            return "the Deferred of " + " and of ".join(self._awaited.values()) if self._awaited else "a trigger"
-
-        try:
-            await finished
-        except asyncio.CancelledError:
-            for deferred in tuple(self._awaited):
-                deferred.addErrback(lambda failure: failure.trap(CancelledError) and None)
-                deferred.cancel()
-            raise
 
     def enter(self, context: Context[Any]) -> None:
         """Hear of a service that needs the reactor: that ends with the application, for which *context* speaks."""
@@ -252,11 +222,10 @@ class GuestReactor(SoonWriting):
         """End without the triggers, as in Twisted; in the course of a shutdown, this is its end."""
         super(AsyncioSelectorReactor, self).crash()
         self._stopped = True
-        if self._finished is None:
+        if self._shutdown.is_begun:
+            self._shutdown.end_soon()
+        else:
             self.stop_application("reactor.crash()")
-        elif not self._finished.done():
-            # All triggers of this phase and the next are called without a pause: after them.
-            self._asyncioEventloop.call_soon(_finish, self._finished)
 
     def run(self, installSignalHandlers: bool = True) -> None:  # noqa: N803 - its name in Twisted
         """Refuse: plait runs the loop."""
@@ -280,25 +249,8 @@ class GuestReactor(SoonWriting):
         assert is_callable(callable), f"{callable} is not callable"
         carried = carry("While calling system event trigger handler", callable)
         if (phase, eventType) == ("before", "shutdown"):
-            carried = self._noting(carried, callable)
+            carried = self._shutdown.noting(carried, callable)
         return super().addSystemEventTrigger(phase, eventType, carried, *args, **kw)
-
-    def _noting(self, carried: Callable[..., Any], trigger: Callable[..., Any]) -> Callable[..., Any]:
-        """Return *carried*, which notes what it returns as awaited, for *trigger*, until that fires."""
-
-        def noted(*arguments: Any, **options: Any) -> Any:
-            returned = carried(*arguments, **options)
-            if isinstance(returned, Deferred) and not returned.called:
-
-                def forget(result: Any) -> Any:
-                    self._awaited.pop(returned, None)
-                    return result
-
-                self._awaited[returned] = f"{_name_of(trigger)}(), a trigger before the shutdown"
-                returned.addBoth(forget)
-            return returned
-
-        return noted
 
     def callFromThread(self, callable: Callable[..., Any], *args: Any, **kw: Any) -> None:  # type: ignore[override]  # noqa: N802
         """Call in the thread of the loop; once that is closed there is nobody left to call."""
@@ -319,15 +271,6 @@ class GuestReactor(SoonWriting):
         pool, self.threadpool = self.threadpool, NoPool()  # type: ignore[assignment]
         super()._stopThreadPool()
         self._pools.stop(pool)
-
-
-def _name_of(function: Any) -> str:
-    return str(getattr(function, "__qualname__", function))
-
-
-def _finish(future: asyncio.Future[None]) -> None:
-    if not future.done():  # cancelled: who waited for it has run out of time
-        future.set_result(None)
 
 
 #: The modules of reactors that this one can stand in for: all that they can do, it can.
