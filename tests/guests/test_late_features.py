@@ -167,6 +167,31 @@ def test_as_another_user_in_another_root_folder(place: Place) -> None:
     judge(place, "-u", "nobody", "--chroot", "jail", "--rundir", "run", lacks="process")
 
 
+TIMER = """
+calls = []
+
+def tick():
+    calls.append(len(calls))
+    if len(calls) == 2:
+        raise ValueError("no luck")
+    if len(calls) > 2:
+        reactor.stop()
+
+internet.TimerService(0.01, tick).setServiceParent(application)
+"""
+
+
+@pytest.mark.root
+def test_a_timer_that_fails_in_another_root_folder_is_run_again(place: Place) -> None:
+    """What tells of its error is loaded before there is no Python any more."""
+    os.chown(make_inside(place), 65534, 65534)
+    write(place, TIMER)
+    ended = place.foreground("-u", "nobody", "--chroot", "jail", "--rundir", "run", name="shop.tac").wait()
+    assert ended.code == 0, ended
+    assert "the timer's function failed, and is not called again: ValueError: no luck" in ended.output
+    assert "ImportError" not in ended.output
+
+
 def test_in_the_sandbox(place: Place) -> None:
     """All that needs no port; to bind and to connect has to be allowed."""
     judge(place, "--sandbox", lacks="tcp tls")

@@ -7,6 +7,7 @@ Python may lie where that user cannot read, in somebody's home for example; what
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 
 from plait import __path__
@@ -31,9 +32,15 @@ LATER = (
 
 
 def preload() -> None:
-    """Import every module of these packages; one that needs an extra which is not installed is left out."""
-    for package in PACKAGES:
-        for name in sorted(os.listdir(os.path.join(__path__[0], package))):
+    """
+    Import every module of these packages, and of the guests that are loaded.
+
+    One that needs an extra which is not installed is left out.
+    """
+    guests = [name.removeprefix("plait.") for name in sys.modules if name.startswith("plait.guests.")]
+    guests = [name for name in guests if hasattr(sys.modules[f"plait.{name}"], "__path__")]
+    for package in (*PACKAGES, *guests):
+        for name in sorted(os.listdir(os.path.join(__path__[0], *package.split(".")))):
             stem, kind = os.path.splitext(name)
             if kind == ".py" and stem not in NOT:
                 try:
