@@ -30,7 +30,8 @@ from plait import (
     Tree,
     service,
 )
-from plait.guests.twisted import TwistedService
+from plait.guests.twisted import StartGoesOn, TwistedService
+from plait.guests.twisted.application import host
 from plait.testing import Trace, reached, run
 from tests.guests.living import assert_nothing_left, living, nothing, reactor
 
@@ -137,6 +138,7 @@ def test_any_name_that_twisted_takes_has_its_place(name: Any) -> None:
         (3, {}, "TwistedService: 3 is no Twisted service: give an IService, a Twisted Application, or a function"),
         (make, {"timer": "ignore"}, "TwistedService: timer='ignore': wanted one of log, fail"),
         (make, {"stop_timeout": -1}, "stop_timeout=-1"),
+        (make, {"ready_after": 0}, "TwistedService: ready_after=0: wanted a number of seconds above 0, or None"),
     ],
 )
 def test_what_cannot_be_is_refused(source: Any, how: dict[str, Any], text: str) -> None:
@@ -253,6 +255,73 @@ def test_a_start_has_its_time_and_is_named() -> None:
     run(main())
     assert ready == [pytest.approx(26, abs=0.2)]
     assert told[-3:] == ["stop hangs", "stop slow", "stop slow"]
+
+
+@pytest.mark.parametrize(
+    "methods", [("privilegedStartService",), ("startService",), ("privilegedStartService", "startService")]
+)
+@pytest.mark.parametrize("outcome", ["ends", "fails", "never fires"])
+def test_a_start_that_goes_on_is_told_and_counts_as_ready(methods: tuple[str, ...], outcome: str) -> None:
+    """The others start after *ready_after*; when it fails later, so does the service; a stop cancels what is left."""
+    cancelled: list[Any] = []
+    pending: list[Deferred[Any]] = []
+
+    def goes_on(*_: Any) -> Deferred[Any]:
+        pending.append(Deferred(cancelled.append))
+        return pending[-1]
+
+    slow = Told("slow")
+    for method in methods:
+        setattr(slow, method, goes_on)
+
+    async def body(tree: Tree, trace: Trace) -> None:
+        assert tree.loop.time() == pytest.approx(10, abs=0.1)
+        assert told[-1] == "start two"
+        (event,) = (event for event in trace.events if isinstance(event, StartGoesOn))
+        assert (event.path, event.waited) == ("shop/web/Told", pytest.approx(10, abs=0.1))
+        assert str(event).startswith("shop/web/Told: its start goes on after 10 s, at ")
+        assert str(event).endswith(": it counts as ready")
+        await asyncio.sleep(40)
+        if outcome == "ends":
+            for each in pending:
+                each.callback(None)
+        elif outcome == "fails":
+            pending[0].errback(ValueError("no luck"))
+        await asyncio.sleep(5)
+        assert tree.find("shop/web/Told").life == (2 if outcome == "fails" else 1)
+        assert tree.state("shop/web/Told") is (State.STARTING if outcome == "fails" else State.READY)
+
+    living(collection(slow, Told("two")), body, start_timeout=None, ready_after=10.0)
+    assert cancelled == {"ends": [], "fails": pending[1:], "never fires": pending}[outcome]
+    assert told.count("stop slow") == (2 if outcome == "fails" else 1)
+
+
+def test_a_time_out_that_a_start_raises_is_its_own() -> None:
+    """And fails it, although there is a limit for its start as well."""
+
+    async def times_out() -> None:
+        raise TimeoutError("no answer")
+
+    with pytest.raises(StartFailed, match="no answer"):
+        living(Told("one", start=times_out), nothing, ready_after=10.0)
+
+
+def test_the_services_of_an_application_may_take_their_time() -> None:
+    """What is hosted does not fail for it: twistd never waited, and a Deferred may be meant for the end."""
+    application = twisted.Application("shop")
+    Told("slow", start=Deferred).setServiceParent(application)
+    Told("two").setServiceParent(application)
+
+    async def main() -> None:
+        tree = Tree(host(application, "shop"))
+        await tree.open()
+        assert tree.loop.time() == pytest.approx(30, abs=0.1)
+        await asyncio.sleep(1000)
+        assert set(tree.states().values()) == {State.READY}
+        await tree.close()
+
+    run(main())
+    assert told[-4:] == ["privileged two", "start two", "stop two", "stop slow"]
 
 
 def test_a_stop_in_the_middle_of_a_start() -> None:

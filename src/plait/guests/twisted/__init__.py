@@ -22,11 +22,11 @@ from plait.guests.twisted.reactor import install
 from plait.guests.twisted.service import TwistedService
 
 if TYPE_CHECKING:
-    from plait.guests.twisted.events import ErrorUnhandled, ListenFailed, TimerFailed
+    from plait.guests.twisted.events import ErrorUnhandled, ListenFailed, StartGoesOn, TimerFailed
 
 install()
 
-__all__ = ["ErrorUnhandled", "ListenFailed", "TimerFailed", "TwistedService"]
+__all__ = ["ErrorUnhandled", "ListenFailed", "StartGoesOn", "TimerFailed", "TwistedService"]
 
 del _twisted
 

@@ -19,8 +19,15 @@ from plait.guests.twisted.service import defaults, part, parts_of
 from plait.guests.twisted.troubles import Policies
 from plait.guests.twisted.watching import is_collection
 
-#: A server does not end because one of its services, a timer perhaps, fails again and again.
-_COMMON = {**defaults(), "limit": Limit(None), "backoff": Backoff(base=1.0, cap=60.0)}
+#: A server does not end because one of its services, a timer perhaps, fails again and again; nor because what a start
+#: returned takes its time, or fires only at the end: twistd never waited for it.
+_COMMON = {
+    **defaults(),
+    "start_timeout": None,
+    "ready_after": 30.0,
+    "limit": Limit(None),
+    "backoff": Backoff(base=1.0, cap=60.0),
+}
 
 
 @value
@@ -38,6 +45,7 @@ class TwistedApplication(Application):
             context,
             reactor,
             stop_timeout=_COMMON["stop_timeout"],
+            ready_after=_COMMON["ready_after"],
             policies=Policies(),
             make_part=lambda service, name: part(service, name, _COMMON),
             is_top=True,

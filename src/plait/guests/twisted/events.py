@@ -40,6 +40,22 @@ class ListenFailed(Event):
 
 
 @value
+class StartGoesOn(Event):
+    """The start of the service at *path* goes on after *waited* seconds, at *where*; it counts as ready meanwhile."""
+
+    waited: float
+    where: str
+
+    @property
+    def level(self) -> int:
+        """A warning."""
+        return logging.WARNING
+
+    def __str__(self) -> str:
+        return f"{self.path}: its start goes on after {self.waited:.3g} s, at {self.where}: it counts as ready"
+
+
+@value
 class ErrorUnhandled(Event):
     """
     *cause* was handled by nobody: raised in a delayed call, a thread or by data that came, or left in a Deferred.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -20,6 +21,7 @@ from plait.guests.twisted.parts import Parts
 from plait.guests.twisted.reactor import GuestReactor, install
 from plait.guests.twisted.stopping import Stop
 from plait.guests.twisted.troubles import Policies, Trouble, cannot_listen
+from plait.guests.twisted.waiting import Outcome
 
 #: What a collection must leave as `MultiService` has it, so that its children can be started one by one.
 _PLAIN = ("privilegedStartService", "startService", "stopService")
@@ -55,6 +57,7 @@ class Life:
         reactor: GuestReactor,
         *,
         stop_timeout: float | None,
+        ready_after: float | None,
         policies: Policies,
         make_part: Callable[[Any, str], Service[Any]],
         is_top: bool,
@@ -66,6 +69,8 @@ class Life:
         self._is_top = is_top
         self._is_plain = is_plain(service)
         self._is_up = False
+        self._ready_after = ready_after
+        self._goes_on = False  # its start, while it counts as ready
         self._troubles: list[Trouble] = []
         self._watch = watching.watch(service, policies)
         self.parts = Parts(self._watch, context, make_part)
@@ -116,6 +121,7 @@ class Life:
 
     async def _start(self) -> None:
         watch = self._watch
+        since = asyncio.get_running_loop().time()
         try:
             if watch.is_started:
                 pass  # by its collection, or by the application itself
@@ -130,14 +136,16 @@ class Life:
                     watch.start_privileged()
                 elif done.error is not None:
                     raise done.error
-                await self._settled()
+                await self._settled(since)
                 watch.start()
-            await self._settled()
+            await self._settled(since)
         except CannotListenError as error:
             raise cannot_listen(self.context.path, error) from error
         self._troubles += watch.troubles
         watch.troubles.clear()
         self._is_up = True
+        for outcome in tuple(watch.pending):
+            outcome.when_done(partial(self._started_late, outcome))
         for trouble in self._troubles:
             failure = self._follow(trouble)
             if failure is not None and trouble.kind == "listen":
@@ -145,13 +153,40 @@ class Life:
             if failure is not None and not self.failing.done():
                 self.failing.set_exception(failure)
 
-    async def _settled(self) -> None:
-        """Wait for all that the start has returned."""
+    async def _settled(self, since: float) -> None:
+        """Wait for all that the start has returned, or until the service counts as ready without that."""
+        watch = self._watch
+        while watch.pending and not self._goes_on:
+            outcome = watch.pending[0]
+            try:
+                async with asyncio.timeout_at(None if self._ready_after is None else since + self._ready_after):
+                    await outcome.wait(self.reactor.start_up)
+            except TimeoutError:
+                if outcome.is_done:
+                    raise  # that is its own
+                self._let_go_on(since, outcome)
+            else:
+                if outcome in watch.pending:
+                    watch.pending.remove(outcome)
+
+    def _let_go_on(self, since: float, outcome: Outcome) -> None:
+        """Tell that the start takes long, and wait for it no more."""
+        from plait.guests.twisted.events import StartGoesOn
+
+        self._goes_on = True
+        now = asyncio.get_running_loop().time()
+        self.context.publish(StartGoesOn(self.context.path, now, now - since, outcome.where()))
+
+    def _started_late(self, outcome: Outcome) -> None:
+        """Hear what came of a start that went on."""
         pending = self._watch.pending
-        while pending:
-            await pending[0].wait(self.reactor.start_up)
-            if pending:
-                del pending[0]
+        if outcome not in pending:
+            return  # it is being stopped
+        pending.remove(outcome)
+        if outcome.error is not None and not self.failing.done():
+            self.failing.set_exception(outcome.error)
+        elif not pending:
+            self.context.log.info("its start has ended")
 
     async def _undo(self) -> None:
         """Stop what a failed start may have begun: a port that is open, a child that runs."""

@@ -19,8 +19,17 @@ from plait.guests.twisted.waiting import settle
 from plait.guests.twisted.watching import is_collection
 
 #: What the services in a collection have of the value that the collection is in.
-_COMMON = ("restart", "start_timeout", "stop_timeout", "backoff", "limit", "timer", "listen", "unhandled")
-_PLAIN_TIMES = {"start_timeout": 30.0, "stop_timeout": 10.0}
+_COMMON = (
+    "restart",
+    "start_timeout",
+    "ready_after",
+    "stop_timeout",
+    "backoff",
+    "limit",
+    "timer",
+    "listen",
+    "unhandled",
+)
 
 
 @value
@@ -37,18 +46,21 @@ class TwistedService(Group):
     methods are called as they are.
 
     Ready is a service when what ``privilegedStartService`` and ``startService`` returned has fired, and its port is
-    open.  A start that fails is taken back with ``stopService``.  What ``stopService`` returns is awaited: for
-    *stop_timeout* seconds, then it is cancelled and left behind.
+    open.  One whose start goes on after *ready_after* seconds is told in the log, with where it waits, and counts as
+    ready; it fails when that start fails.  A start that fails is taken back with ``stopService``.  What ``stopService``
+    returns is awaited: for *stop_timeout* seconds, then it is cancelled and left behind.
 
-    *restart*, *start_timeout*, *stop_timeout*, *limit* and *backoff* hold for each of the services in it.  What follows
-    when the function of a `TimerService` fails (*timer*), a port cannot be opened (*listen*), or an error is handled by
-    nobody (*unhandled*) is ``"fail"``: the service fails, and is run again as its *restart* says; or ``"log"``.
+    *restart*, *start_timeout*, *ready_after*, *stop_timeout*, *limit* and *backoff* hold for each of the services in
+    it.  What follows when the function of a `TimerService` fails (*timer*), a port cannot be opened (*listen*), or an
+    error is handled by nobody (*unhandled*) is ``"fail"``: the service fails, and is run again as its *restart* says;
+    or ``"log"``.
     """
 
     source: Any = None
     name: str = field(default="", kw_only=True)
     children: Iterable[Service[Any]] = field(default=(), kw_only=True, repr=False)
     start_timeout: float | None = field(default=30.0, kw_only=True)
+    ready_after: float | None = field(default=None, kw_only=True)
     stop_timeout: float | None = field(default=10.0, kw_only=True)
     timer: Policy = field(default="fail", kw_only=True)
     listen: Policy = field(default="fail", kw_only=True)
@@ -68,6 +80,10 @@ class TwistedService(Group):
                 raise ConfigurationError(
                     f"TwistedService: {name}={getattr(self, name)!r}: wanted one of {', '.join(POLICIES)}"
                 )
+        if self.ready_after is not None and not self.ready_after > 0:
+            raise ConfigurationError(
+                f"TwistedService: ready_after={self.ready_after!r}: wanted a number of seconds above 0, or None"
+            )
         common = {name: getattr(self, name) for name in _COMMON}
         object.__setattr__(self, "children", () if service is None else tuple(parts_of(service, common)))
         super().__post_init__()
@@ -118,6 +134,7 @@ class TwistedService(Group):
             context,
             reactor,
             stop_timeout=self.stop_timeout,
+            ready_after=self.ready_after,
             policies=self.policies,
             make_part=lambda service, name: part(service, name, common),
             is_top=not self.is_part,

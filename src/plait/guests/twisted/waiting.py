@@ -96,6 +96,11 @@ class Outcome:
             raise error_of(self._failure)
         return self.result
 
+    @property
+    def error(self) -> BaseException | None:
+        """What it failed with, if it did."""
+        return None if self._failure is None else error_of(self._failure)
+
     def where(self) -> str:
         """Return where it hangs."""
         return where_hangs(self._known, self._source, self._awaited)

@@ -148,9 +148,9 @@ class Watch:
         if not (self.is_touched or self.runs):
             return None
         self.forget_start()
-        for each in self.pending:
+        pending, self.pending = self.pending, []
+        for each in pending:
             each.give_up()
-        self.pending.clear()
         self._stops_children = True
         try:
             self.stopping = Outcome(self._method("stopService"))
