@@ -90,7 +90,7 @@ class Signals:
                 name = os.path.basename(sys.argv[0])
                 os.write(2, f"{name}: {name_of(number)} for the third time: ends at once\n".encode())
                 os._exit(70)
-            # The second too: what is raised in the middle of a destructor is heard by nobody.
+            # The second too: what is raised in a destructor, or where a weak reference ends, is heard by nobody.
             if self._raises:
                 raise Interrupted(self.stops[0])
 
@@ -99,11 +99,21 @@ class Signals:
         """Raise a signal to stop as `Interrupted`: around people's code that may take its time."""
         if self.stops:
             raise Interrupted(self.stops[0])
+        show = sys.unraisablehook
+
+        def show_others(lost: sys.UnraisableHookArgs) -> None:
+            if not isinstance(lost.exc_value, Interrupted):
+                show(lost)
+
+        # Each import of Python's own has such a place; the signal is in `stops`, and no error to tell of.
+        sys.unraisablehook = show_others
         self._raises = True
         try:
             yield
         finally:
             self._raises = False
+            if sys.unraisablehook is show_others:
+                sys.unraisablehook = show
 
     @contextmanager
     def waking(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
