@@ -26,7 +26,7 @@ def take() -> None:
 
 def _take_passed() -> None:
     variables = {name: value for name, value in os.environ.items() if name.startswith("LISTEN_")}
-    from twisted.internet.endpoints import _SystemdParser  # it takes the variables where it finds them
+    from plait.guests.twisted import passed  # what it imports takes the variables where it finds them
 
     os.environ.update(variables)
     count = variables.get("LISTEN_FDS", "")
@@ -35,9 +35,9 @@ def _take_passed() -> None:
     names = variables.get("LISTEN_FDNAMES", "")
     labels = tuple(names.split(":") if names else ["unknown"] * int(count))
     try:
-        # Twisted closes what it has taken, and so does plait.
+        # Plait closes what it does not need.
         copies = [fcntl.fcntl(_FIRST + index, fcntl.F_DUPFD_CLOEXEC, _FIRST) for index in range(int(count))]
     except OSError:
         return
     if len(labels) == len(copies):
-        _SystemdParser._sddaemon = ListenFDs(copies, labels)
+        passed.pass_on(ListenFDs(copies, labels))
