@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.guests.tac import run, start, write
 from tests.system.daemon import Foreground, Place
 
@@ -72,18 +74,21 @@ add(Ending())
     assert "#warn" not in ended.output
 
 
-def test_a_child_of_a_start_that_fails_is_ended_like_any_other(place: Place) -> None:
-    """It is told once, and waited for, although the reactor never ran."""
+@pytest.mark.parametrize(
+    ("method", "how", "code"), [("privilegedStartService", "sys.exit(3)", 3), ("startService", "raise ValueError", 70)]
+)
+def test_a_child_of_a_start_that_fails_is_ended_like_any_other(place: Place, method: str, how: str, code: int) -> None:
+    """It is told once, and waited for, although the reactor never ran; nor was there a loop in a privileged start."""
     place.allow("ready")
     write(
         place,
         KEEPER
-        + """
+        + f"""
 class Ending(Keeper):
     script = "trap 'sleep 0.3; echo put away; exit' TERM; touch ready; echo runs; while :; do sleep 0.1; done"
 
-    def startService(self):
-        super().startService()
+    def {method}(self):
+        Keeper.startService(self)
         while not os.path.exists("ready"):
             time.sleep(0.01)
 
@@ -94,15 +99,15 @@ class Ending(Keeper):
 class Failing(service.Service):
     name = "failing"
 
-    def startService(self):
-        raise ValueError("no")
+    def {method}(self):
+        {how}
 
 add(Ending(), Failing())
 """,
     )
     ended = run(place, False)
 
-    assert ended.code == 70
+    assert ended.code == code
     assert [place.heard(), place.heard(), place.heard()] == ["runs", "put away", "ended"]
     assert "killed" not in ended.output
 

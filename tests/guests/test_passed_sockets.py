@@ -8,8 +8,7 @@ import pytest
 
 from tests.guests.tac import write
 from tests.system.daemon import PLAITD, Daemon, Foreground, Place
-
-FORMS = pytest.mark.parametrize("daemonize", [False, True], ids=["foreground", "daemon"])
+from tests.system.places import FORMS
 
 PASS = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0 </dev/null'
 

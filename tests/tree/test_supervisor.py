@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import pytest
@@ -436,6 +436,44 @@ def test_a_group_that_hangs_after_its_children_is_told_of_as_any_service() -> No
         ]
         assert all("test_supervisor.py:" in text for text in own)
         assert asyncio.get_running_loop().time() == pytest.approx(28.0, abs=0.1)
+
+    run(main())
+
+
+class _LateApplication(Application):
+    """One that hangs whatever its services ended with, and is deaf or not to being told so."""
+
+    is_deaf: ClassVar[bool] = False
+
+    async def run(self, context: Context[None]) -> None:
+        try:
+            await context.supervise()
+        finally:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if not self.is_deaf:
+                    raise
+                await asyncio.Event().wait()  # until the loop is closed
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+def test_an_application_whose_own_end_is_cut_short_says_why_its_services_ended(
+    is_deaf: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled because its time is over, it has failed with what its services failed with, and a word about that."""
+    monkeypatch.setattr(_LateApplication, "is_deaf", is_deaf)
+
+    async def main() -> None:
+        tree = Tree(_LateApplication("app", [probe("a"), probe("b", fail_starts=1)], stop_timeout=2))
+        with pytest.raises(StartFailed, match=r"app/b: did not start: Boom: start 1") as caught:
+            await tree.open()
+        (note,) = caught.value.__notes__
+        if is_deaf:
+            assert note.startswith("while stopping: LeftBehind: app: left behind: did not stop in 2")
+        else:
+            assert note == "while stopping: what app did itself took too long"
+        assert asyncio.get_running_loop().time() == pytest.approx(2.0, abs=0.1)
 
     run(main())
 

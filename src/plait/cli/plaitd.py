@@ -88,18 +88,20 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
     with signals.raised():
         application = load(settings, process_settings, log_settings)
     hosting = application.hosting()
-    before_leaving = None
+    before_leaving = undo = None
     whole: AbstractContextManager[None] = nullcontext()
     if hosting is not None:
         from plait.runner.early_loop import kept, or_early
-        from plait.runner.guests import settle, settle_log, undone
-
-        whole = undone(hosting)
+        from plait.runner.guests import Begun, settle, settle_log
 
         settings = settle(settings, hosting)
+        begun = Begun(
+            hosting, signals, application.stop_timeout if settings.stop_timeout is None else settings.stop_timeout
+        )
+        whole, undo = begun.undone(), begun.undo
         daemonize = daemonize if for_people else settings.wants_daemon(daemonize)
         make_loop = or_early(make_loop, settings.reactor)
-        before_leaving = kept(hosting.start_privileged)
+        before_leaving = kept(begun.start_privileged)
         log_settings = settle_log(settings.log(is_daemon=daemonize), hosting)
         process_settings = settings.process(daemonize=daemonize, pidfile="" if for_people else None)
         preload(process_settings)
@@ -112,6 +114,7 @@ def run(settings: Settings, signals: Signals, *, daemonize: bool, for_people: bo
             open_log=open_log,
             connects=connects_of(application) if process_settings.sandbox else (),
             before_leaving=before_leaving,
+            undo=undo,
             loses_threads=hosting is not None,  # as twistd does, and says nothing
         ) as prepared,
         open_house(prepared, log_settings, for_people=for_people, capture=not settings.debug, hosting=hosting) as house,

@@ -176,6 +176,7 @@ def prepare(
     open_log: Callable[[str], int] | None = None,
     connects: Iterable[Endpoint] = (),
     before_leaving: Callable[[], None] | None = None,
+    undo: Callable[[], None] | None = None,
     loses_threads: bool = False,
 ) -> Prepared:
     """
@@ -187,11 +188,11 @@ def prepare(
 
     Logs are opened by the caller afterwards, as the user who will rotate them, and then the loop is made: no selector
     ever crosses a fork.  What is imported after a change of user or root folder may not be found any more: load it
-    before.  *log_name* is the absolute path of the log, or the name of a stream: the parent names it when
-    the daemon dies without a word.  *open_log* opens it, where that cannot be done later.  *connects* are where the
-    application will connect to: the sandbox lets it.  *before_leaving* is called in the process that will run, while it
-    is still who started it.  A daemon is refused when threads run already, which it would lose; with *loses_threads* it
-    loses them, and that is noted.
+    before.  *log_name* is the absolute path of the log, or the name of a stream: the parent names it when the daemon
+    dies without a word.  *open_log* opens it, where that cannot be done later.  *connects* are where the application
+    will connect to: the sandbox lets it.  *before_leaving* is called in the process that will run, while it is still
+    who started it, and *undo* in a daemon that ends in here, before its parent says why.  A daemon is refused when
+    threads run already, which it would lose; with *loses_threads* it loses them, and that is noted.
     """
     # Standard streams first: a socket that got the number of a closed one would be replaced by /dev/null below.
     fill_standard_streams()
@@ -252,7 +253,7 @@ def prepare(
             leaving.close_sandbox(prepared, (*endpoints, *connects))
     except BaseException as error:
         if prepared.is_daemon:
-            _end(prepared, error)
+            _end(prepared, error, undo)
         prepared.close()
         raise
     return prepared
@@ -284,13 +285,17 @@ def _take_systemd(environ: MutableMapping[str, str]) -> list[tuple[str, int]]:
     return take_systemd(environ)
 
 
-def _end(prepared: Prepared, error: BaseException) -> NoReturn:
+def _end(prepared: Prepared, error: BaseException, undo: Callable[[], None] | None) -> NoReturn:
     """End a daemon that could not be prepared, and let its parent say why."""
     code = 70
     try:
         text, code = _explain(error)
-        prepared.close()
-        prepared.failed(text, code)
+        try:
+            if undo is not None:
+                undo()
+        finally:
+            prepared.close()
+            prepared.failed(text, code)
     finally:
         os._exit(code)
 

@@ -40,15 +40,14 @@ def or_early(make_loop: MakeLoop, reactor: str) -> MakeLoop:
     return find_or_make
 
 
-def kept(function: Callable[[], None] | None) -> Callable[[], None]:
+def kept(function: Callable[[], None]) -> Callable[[], None]:
     """Return *function*, to be called after a fork, with the loop of now: from Python 3.12 on a fork forgets it."""
     made = find()
 
     def call() -> None:
         if made is not None and find() is None:
             asyncio.set_event_loop(made)
-        if function is not None:
-            function()
+        function()
 
     return call
 

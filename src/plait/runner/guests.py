@@ -21,6 +21,7 @@ from plait.values import replace
 if TYPE_CHECKING:
     from plait.runner.log_settings import LogSettings
     from plait.runner.settings import Settings
+    from plait.runner.signals import Signals
     from plait.tree.application import Application
     from plait.tree.hosting import Hosting
 
@@ -157,14 +158,43 @@ def settle_log(settings: LogSettings, hosting: Hosting) -> LogSettings:
     return settings if hosting.make_handler is None or settings.logger else replace(settings, file="-")
 
 
-@contextmanager
-def undone(hosting: Hosting) -> Iterator[None]:
-    """Have *hosting* close what the application opened where the process cannot be prepared."""
-    try:
-        yield
-    except PlaitError:
-        hosting.finish()
-        raise
+class Begun:
+    """
+    What an application with *hosting* begins before there is a tree: while it is loaded, and in its privileged start.
+
+    A stop of that takes *stop_timeout* seconds at the most.
+    """
+
+    def __init__(self, hosting: Hosting, signals: Signals, stop_timeout: float | None) -> None:
+        self._hosting = hosting
+        self._signals = signals
+        self._stop_timeout = stop_timeout
+
+    def start_privileged(self) -> None:
+        """Do the privileged start, unless a signal to stop has come; one that comes meanwhile bounds it."""
+        start = self._hosting.start_privileged
+        if start is not None and not self._signals.stops:
+            with self._signals.bounding(self._stop_timeout):
+                start()
+
+    def undo(self) -> None:
+        """Put away what was begun: there will be no tree."""
+        from plait.runner.ending import Ending
+
+        Ending(self._stop_timeout).watch()
+        try:
+            self._hosting.finish()
+        except PlaitError:
+            pass  # why there is no tree counts more
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Undo it where the process cannot be prepared, whatever the reason."""
+        try:
+            yield
+        except BaseException:
+            self.undo()
+            raise
 
 
 class ReactorLoader:

@@ -158,6 +158,7 @@ class House:
             # The log is in a file, or it is about the command line: whoever waits at the terminal is to hear it.
             print(f"plaitd: {sentence(runner.why())}", file=sys.__stderr__)
         if self._finish is not None:
+            runner.ending.watch()  # it may have to stop what there was no tree for
             try:
                 self._finish()
             except PlaitError as error:

@@ -54,7 +54,9 @@ class Signals:
     def __init__(self, *, restores: bool = False) -> None:
         self.stops: list[int] = []
         self._restores = restores
-        self._raises = False
+        self._raises_at = 0  # the how manieth signal to stop is raised; 0 for none
+        self._patience: float | None = None
+        self._timer: threading.Timer | None = None
         self._act: Callable[[int, FrameType | None], None] | None = None
         self._before: dict[int, object] = {}
 
@@ -90,9 +92,11 @@ class Signals:
                 name = os.path.basename(sys.argv[0])
                 os.write(2, f"{name}: {name_of(number)} for the third time: ends at once\n".encode())
                 os._exit(70)
-            # The second too: what is raised in a destructor, or where a weak reference ends, is heard by nobody.
-            if self._raises:
+            # The next too: what is raised in a destructor, or where a weak reference ends, is heard by nobody.
+            if self._raises_at and len(self.stops) >= self._raises_at:
                 raise Interrupted(self.stops[0])
+            if self._patience is not None:
+                self._ring_later(number, self._patience)
 
     @contextmanager
     def raised(self) -> Iterator[None]:
@@ -107,13 +111,41 @@ class Signals:
 
         # Each import of Python's own has such a place; the signal is in `stops`, and no error to tell of.
         sys.unraisablehook = show_others
-        self._raises = True
+        self._raises_at = 1
         try:
             yield
         finally:
-            self._raises = False
+            self._raises_at = 0
             if sys.unraisablehook is show_others:
                 sys.unraisablehook = show
+
+    @contextmanager
+    def bounding(self, seconds: float | None) -> Iterator[None]:
+        """
+        Let people's code inside go on when it is told to stop, for so many *seconds* or until it is told a second time.
+
+        Then `Interrupted` is raised in it, and goes no further than to here: what was begun is to be put away in order.
+        """
+        self._raises_at, self._patience = 2, seconds
+        try:
+            yield
+        except Interrupted:
+            pass
+        finally:
+            self._raises_at, self._patience = 0, None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer.join()  # no thread may be there when privileges are dropped
+
+    def _ring_later(self, number: int, seconds: float) -> None:
+        """Send this process signal *number* again, in so many *seconds*."""
+        # To this thread, which may sleep: another one would hear of it and not wake it.
+        self._timer = threading.Timer(seconds, signal.pthread_kill, (threading.get_ident(), number))
+        self._timer.daemon = True
+        try:
+            self._timer.start()
+        except RuntimeError:
+            self._timer = None  # no more threads: a second signal will do
 
     @contextmanager
     def waking(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:

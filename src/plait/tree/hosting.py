@@ -24,10 +24,11 @@ class Hosting(Value):
     it said nothing; *insists* count more than what was said.
 
     *start_privileged* is called once, in the process that will run it, before privileges are dropped and before there
-    is a loop; what it raises ends the start.  *make_handler* makes what logs instead of the log that the settings name,
-    and gets a function that says for which service something is logged.  *begin* is called when the log is open,
-    *finish* when everything has stopped, while the log still is; a `PlaitError` that it raises is logged, and gives the
-    exit code where there is no other.
+    is a loop; what it raises ends the start, and a second signal to stop, or the end of the time for a stop, is raised
+    in it.  *make_handler* makes what logs instead of the log that the settings name, and gets a function that says for
+    which service something is logged.  *begin* is called when the log is open, *finish* when everything has stopped,
+    while the log still is; a `PlaitError` that it raises is logged, and gives the exit code where there is no other.
+    Where nothing can be run, also *finish* alone is called: it puts away what was begun.
     """
 
     asks: tuple[tuple[str, Any], ...] = ()

@@ -152,6 +152,9 @@ class Tree:
             error = None if isinstance(error, asyncio.CancelledError) else error
             child.move(State.STOPPED, error)
         else:
+            if isinstance(error, asyncio.CancelledError) and self._ending is not None:
+                error = self._ending  # what it did itself was cut short: why its services ended counts
+                error.add_note(f"while stopping: what {child.path} did itself took too long")
             child.move(State.FAILED if error is not None else State.DONE, error)
         self.error = child.error = error
         self._do_last()
@@ -167,8 +170,14 @@ class Tree:
         if root.state is not State.STOPPING:
             root.move(State.STOPPING)
         root.move(State.LEFT_BEHIND, error)
+        self.error = root.error = self._ending
         self._add_error(error)
         self._do_last()
+
+    @property
+    def _ending(self) -> BaseException | None:
+        """What the services of the root have ended with, if by themselves."""
+        return self.root.supervisor.ending if self.root.supervisor is not None else None
 
     def _do_last(self) -> None:
         """Do what is to be done when all services have stopped; then the tree has ended."""

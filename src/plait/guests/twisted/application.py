@@ -10,11 +10,12 @@ from typing import Any
 
 from twisted.application.service import IProcess, IService
 
-from plait import Application, Backoff, Context, Hosting, Limit, value
+from plait import Application, Backoff, Context, GaveUp, Hosting, Limit, PlaitError, StartFailed, value
 from plait.guests.twisted import logs, watching
 from plait.guests.twisted.life import Life, is_plain
 from plait.guests.twisted.names import name_of
 from plait.guests.twisted.reactor import install
+from plait.guests.twisted.records import trim
 from plait.guests.twisted.service import defaults, part, parts_of
 from plait.guests.twisted.troubles import Policies
 from plait.guests.twisted.watching import is_collection
@@ -50,7 +51,16 @@ class TwistedApplication(Application):
             make_part=lambda service, name: part(service, name, _COMMON),
             is_top=True,
         )
-        await life.run()
+        try:
+            await life.run()
+        except (PlaitError, ExceptionGroup):
+            raise
+        except Exception as error:
+            # The application is one service, and nobody else says whose error that is.
+            kind, what = (GaveUp, "failed") if reactor.has_served else (StartFailed, "did not start")
+            sentence = f"{what}: {type(error).__name__}: {error}"
+            context.log.error("%s", sentence, exc_info=(type(error), error, trim(error.__traceback__)))
+            raise kind(f"{context.path}: {sentence}", context.path) from error
 
     def hosting(self) -> Hosting:
         """Return what it wants of the process."""
@@ -76,8 +86,10 @@ def host(source: Any, name: str) -> TwistedApplication:
 
 
 def _finish() -> None:
-    install().abandon()
-    logs.finish()
+    try:
+        install().abandon()
+    finally:
+        logs.finish()
 
 
 def _process_of(source: Any) -> tuple[tuple[str, Any], ...]:
@@ -91,10 +103,10 @@ def _process_of(source: Any) -> tuple[tuple[str, Any], ...]:
 
 def start_privileged(service: Any) -> None:
     """Do the privileged start of all that is in *service*."""
-    reactor = install()
-    watching.watch(service, Policies())
+    reactor, policies = install(), Policies()
+    watching.watch(service, policies)
     for each in _single(service):
-        reactor.start_privileged(each)
+        reactor.privileged.do(watching.watch(each, policies))
 
 
 def _single(service: Any) -> Iterator[Any]:

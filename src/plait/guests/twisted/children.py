@@ -118,8 +118,8 @@ class Children:
                     await self._gone(processes.reapProcessHandlers)
 
     def give_up(self) -> None:
-        """Tell those that are there to end, where nobody can wait for it."""
-        for pid in processes.reapProcessHandlers:
+        """Tell those that are there to end, unless they were told, where nobody can wait for it."""
+        for pid in processes.reapProcessHandlers.keys() - self._told:
             os.kill(pid, signal.SIGTERM)
 
     def kill(self, reason: str) -> None:

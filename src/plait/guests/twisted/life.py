@@ -5,6 +5,7 @@ One life of a Twisted service: its privileged start, its start, its children, it
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
@@ -103,7 +104,8 @@ class Life:
         try:
             await self._start()
         except BaseException:
-            await self._undo()
+            # It was never started: what its stop takes for granted need not be there.
+            await self._stop_too(logging.DEBUG)
             raise
         starts_them = self._is_plain and not self._watch.stopping
         try:
@@ -113,9 +115,16 @@ class Life:
                 when_ready=self._ready,
                 when_stopping=self._stop.begin,
             )
-        finally:
+        except Exception:
+            self.parts.end()
+            await self._stop_too(logging.WARNING)
+            raise
+        except BaseException:
             self.parts.end()
             await self._stop.finish()
+            raise
+        self.parts.end()
+        await self._stop.finish()
 
     # The start --------------------------------------------------------------------------------------------------
 
@@ -131,7 +140,7 @@ class Life:
                 TwistedBase.startService(self.service)
                 watch.is_started = watch.is_touched = True
             else:
-                done = self.reactor.take_privileged(self.service)
+                done = self.reactor.privileged.take(watch)
                 if done is None:
                     watch.start_privileged()
                 elif done.error is not None:
@@ -188,15 +197,17 @@ class Life:
         elif not pending:
             self.context.log.info("its start has ended")
 
-    async def _undo(self) -> None:
-        """Stop what a failed start may have begun: a port that is open, a child that runs."""
+    async def _stop_too(self, level: int) -> None:
+        """Stop what has failed, or its start, with what that has begun; what it failed with counts more than this."""
         try:
             await self._stop.finish()
-        except LeftBehind:
-            raise
+        except LeftBehind as left:
+            if not self._is_plain:
+                raise
+            self.context.log.error("%s", left)  # one whose turn to start had not come
         except Exception as error:
-            # It was never started: what its stop takes for granted need not be there.
-            self.context.log.debug("after the failed start its stop failed too: %r", error)
+            trace = error if level > logging.DEBUG else None
+            self.context.log.log(level, "it failed, and its stop failed too: %r", error, exc_info=trace)
 
     def _ready(self) -> Any:
         if self._is_top:

@@ -14,19 +14,21 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from twisted.internet import main
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.base import DelayedCall
 from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRunning
 from twisted.logger import Logger
 
-from plait import ConfigurationError, Context
+from plait import ConfigurationError, Context, LeftBehind
 from plait.guests.twisted import inherited
 from plait.guests.twisted.carrying import carry
 from plait.guests.twisted.children import Children
 from plait.guests.twisted.early import EarlyLoop
 from plait.guests.twisted.pools import NoPool, Pools
+from plait.guests.twisted.privileged import PrivilegedStarts
 from plait.guests.twisted.shutdown import Shutdown
 from plait.guests.twisted.writing import SoonWriting
 
@@ -38,15 +40,6 @@ is_callable = callable  # Twisted calls parameters so
 
 #: A loop whose clock is so many seconds from the system's has one of its own.
 _FAR = 1.0
-
-
-class PrivilegedStart(NamedTuple):
-    """What came of the privileged start of *service*: what it *returned* or raised, and what it began to watch."""
-
-    service: Any
-    returned: Any
-    error: BaseException | None
-    readers: tuple[Any, ...]
 
 
 class GuestReactor(SoonWriting):
@@ -63,7 +56,8 @@ class GuestReactor(SoonWriting):
         self.has_served = False
         """Whether one of them was ready."""
         self._owner: Context[Any] | None = None
-        self.privileged: list[PrivilegedStart] = []
+        self.privileged = PrivilegedStarts(self)
+        self._takes_back = False
         self._children = Children(lambda: self._asyncioEventloop)
         self._pools = Pools()
         self._shutdown = Shutdown(self._children, self._pools)
@@ -104,38 +98,37 @@ class GuestReactor(SoonWriting):
         ahead = self._ahead
         return time.time() if ahead is None else ahead + self._asyncioEventloop.time()
 
-    def take_privileged(self, service: object) -> PrivilegedStart | None:
-        """
-        Return the privileged start of *service* that was done before there was a tree, once.
-
-        What that has begun to watch belongs from now on to the service in whose life this is called.
-        """
-        start = next((each for each in self.privileged if each.service is service), None)
-        if start is not None:
-            self.privileged.remove(start)
-            for reader in start.readers:
-                if reader in self._readers:
-                    self.removeReader(reader)
-                    self.addReader(reader)
-        return start
-
-    def start_privileged(self, service: Any) -> None:
-        """Do the privileged start of *service* now; what comes of it is for `take_privileged`."""
-        before = set(self._readers)
-        returned, error = None, None
-        try:
-            returned = service.privilegedStartService()
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as raised:
-            error = raised
-        self.privileged.append(PrivilegedStart(service, returned, error, tuple(self._readers.keys() - before)))
-
     def abandon(self) -> None:
-        """Close what was opened, and end who was begun, for something that will not run: sockets have files."""
-        if not self._ran:
+        """
+        Close what was opened, and end who was begun, for something that will not run: sockets have files.
+
+        Raises `LeftBehind`, when that is done, for services whose stop took too long.
+        """
+        if self._ran:
+            return
+        left: list[str] = []  # who did not stop in its time
+        try:
+            if self.privileged:
+                loop = asyncio.new_event_loop()
+                self.attach(loop)
+                try:
+                    loop.run_until_complete(self._take_back(left.append))
+                finally:
+                    self.detach()
+                    loop.close()
+        finally:
             self.disconnectAll()
             self._children.give_up()
+        if left:
+            raise LeftBehind("; ".join(left), "")
+
+    async def _take_back(self, tell: Callable[[str], object]) -> None:
+        # Their stops may need time, but what was to happen in a run is not to happen now.
+        for call in self.getDelayedCalls():
+            cast("DelayedCall", call).cancel()
+        self._takes_back = True
+        await self.privileged.take_back(tell)
+        await self._children.end()
 
     def detach(self) -> None:
         """Leave the loop, which is about to be closed."""
@@ -168,7 +161,8 @@ class GuestReactor(SoonWriting):
         self._reschedule()
 
     def _reschedule(self) -> None:
-        if self._started:  # what is called later waits for all that is started before, as in Twisted
+        # What is called later waits for all that is started before, as in Twisted.
+        if self._started or self._takes_back:
             super()._reschedule()
 
     def begin_shutdown(self) -> None:
@@ -180,6 +174,7 @@ class GuestReactor(SoonWriting):
     async def finish_shutdown(self) -> None:
         """Wait for what the first triggers returned, call the others, and leave the loop."""
         self.begin_shutdown()
+        self.privileged.forget()
         try:
             await self._shutdown.finish()
         finally:

@@ -124,6 +124,13 @@ class Watch:
             elif does is not Service.privilegedStartService:
                 self.is_touched = True
 
+    def touch_parents(self) -> None:
+        """Note that the collections that this is in have something to stop."""
+        parent = self.parent
+        while parent is not None:
+            parent.is_touched = True
+            parent = parent.parent
+
     def start(self) -> Any:
         """Start it; return what came of it, for who called."""
         self.is_touched = True
