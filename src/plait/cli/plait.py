@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PlaitError as error:
         print(f"{name}: {sentence(error)}", file=sys.stderr)
         return leave(error.exit_code)
-    except (Interrupted, KeyboardInterrupt) as stop:
+    except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
         print(f"{name}: stopped by {name_of(number)} before anything was started", file=sys.stderr)
         return leave(0, number)

@@ -57,8 +57,8 @@ def _main(arguments: Sequence[str]) -> int:
         except PlaitError as error:
             print(f"plaitd: {sentence(error)}", file=sys.stderr)
             code = error.exit_code
-        except (Interrupted, KeyboardInterrupt) as stop:
-            # The second was raised by people's code: it means the same.
+        except KeyboardInterrupt as stop:
+            # One without a number was raised by people's code: it means the same.
             number = stop.number if isinstance(stop, Interrupted) else SIGINT
             print(f"plaitd: stopped by {name_of(number)} before anything was started", file=sys.stderr)
             if number == SIGINT:

@@ -10,7 +10,6 @@ from typing import Any
 
 from plait.errors import ConfigurationError
 from plait.events import describe
-from plait.runner.signals import Interrupted
 
 #: How much of an error's text is told, in characters.
 LONGEST = 300
@@ -59,7 +58,7 @@ def failed(where: str, error: BaseException, advice: str = "correct it, then sta
 
     What is no error, but means that all is to end, is raised again: a signal.
     """
-    if isinstance(error, Interrupted | KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt):
         raise error
     if isinstance(error, SyntaxError) and error.filename and os.path.isfile(error.filename):
         return misspelt(error.filename, error)

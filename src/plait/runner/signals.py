@@ -31,8 +31,12 @@ SHOWING = signal.SIGUSR2
 OTHERS = (signal.SIGHUP, signal.SIGUSR1, SHOWING)
 
 
-class Interrupted(BaseException):
-    """A signal to stop came while people's code was being loaded."""
+class Interrupted(KeyboardInterrupt):
+    """
+    A signal to stop came while people's code was being loaded, or did something that may take its time.
+
+    Code that goes on after any error, but not after Ctrl-C, does not after this.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

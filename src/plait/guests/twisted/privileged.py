@@ -47,7 +47,9 @@ class PrivilegedStarts:
         error: BaseException | None = None
         try:
             watch.start_privileged()
-        except (Exception, asyncio.CancelledError) as raised:
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as raised:
             error = raised
         finally:
             # Also of one that is left by ``sys.exit()`` or a signal: it may have begun something.
