@@ -298,7 +298,7 @@ application = Failing("own")
     write(place, opening(failing))
     ended = run(place, daemonize)
     assert ended.code == 70
-    assert told(ended, daemonize) == "own: did not start: RuntimeError: no stock"
+    assert told(ended, daemonize) == "application/own: did not start: RuntimeError: no stock"
     assert "plaitd itself" not in ended.output
     assert re.findall(r"(\w+) put away$", ended.output, re.MULTILINE) == ["own"]
     line = place.line_of("raise RuntimeError", "shop.tac").partition(":")[2]

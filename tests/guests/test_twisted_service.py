@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("twisted", reason="NOT RUN: needs Twisted: pip install plait[twisted]")
 
 from twisted.application import service as twisted
+from twisted.application.internet import TimerService
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred
 from twisted.internet.task import deferLater
 
@@ -322,6 +323,33 @@ def test_the_services_of_an_application_may_take_their_time() -> None:
 
     run(main())
     assert told[-4:] == ["privileged two", "start two", "stop two", "stop slow"]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_application_that_is_one_service_is_run_again_as_any_other(alone: bool) -> None:
+    """Bare, as the file has it, or in an ``Application``: the timer that fails is started again, and nothing ends."""
+    calls: list[float] = []
+
+    def tick() -> None:
+        calls.append(asyncio.get_running_loop().time())
+        if len(calls) == 3:
+            raise ValueError("no luck")
+
+    source: Any = TimerService(1.0, tick)
+    if not alone:
+        source, bare = twisted.Application("shop"), source
+        bare.setServiceParent(source)
+
+    async def main() -> None:
+        tree = Tree(host(source, "shop"))
+        await tree.open()
+        await asyncio.sleep(10.5)
+        assert tree.states() == {"shop": State.READY, "shop/TimerService": State.READY}
+        assert tree.find("shop/TimerService").life == 2
+        await tree.close()
+
+    run(main())
+    assert len(calls) > 10
 
 
 def test_a_stop_in_the_middle_of_a_start() -> None:

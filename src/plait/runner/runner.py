@@ -86,6 +86,7 @@ class Runner:
         self.loop: asyncio.AbstractEventLoop
         self._around = around
         self._told_to_stop = ""
+        self._stops_told = 0
         self._signals = signals
         self._sockets = sockets
         self._starter = starter or Starter()
@@ -232,7 +233,7 @@ class Runner:
             except RuntimeError:
                 os._exit(70)  # no more threads: all has stopped, and Python itself is at its end
         elif times < 3:
-            self._soon(self._stop_for_signal, number, times)
+            self._soon(self._stop_for_signal, number)
 
     def _soon(self, function: Callable[..., object], *arguments: object) -> None:
         try:
@@ -241,9 +242,11 @@ class Runner:
         except RuntimeError:
             pass  # the loop has closed: all has stopped, and there is no log left to open again
 
-    def _stop_for_signal(self, number: int, times: int) -> None:
+    def _stop_for_signal(self, number: int) -> None:
         assert self._tree is not None
-        if times == 1:
+        # Counted here: a handler may be interrupted by that of the next signal, and come after it.
+        self._stops_told += 1
+        if self._stops_told == 1:
             log.info("received %s: stopping", name_of(number))
             self._tree.stop_soon(f"received {name_of(number)}")
         else:

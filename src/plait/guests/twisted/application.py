@@ -10,13 +10,12 @@ from typing import Any
 
 from twisted.application.service import IProcess, IService
 
-from plait import Application, Backoff, Context, GaveUp, Hosting, Limit, PlaitError, StartFailed, value
+from plait import Application, Backoff, Context, Hosting, Limit, value
 from plait.guests.twisted import logs, watching
 from plait.guests.twisted.life import Life, is_plain
 from plait.guests.twisted.names import name_of
 from plait.guests.twisted.reactor import install
-from plait.guests.twisted.records import trim
-from plait.guests.twisted.service import defaults, part, parts_of
+from plait.guests.twisted.service import TwistedService, defaults, part, parts_of
 from plait.guests.twisted.troubles import Policies
 from plait.guests.twisted.watching import is_collection
 
@@ -40,27 +39,21 @@ class TwistedApplication(Application):
 
     async def run(self, context: Context[Any]) -> None:
         """Live once: start the services, keep them alive, stop them."""
-        reactor = install()
+        service = IService(self.source)
+        if not is_plain(service):
+            await super().run(context)
+            return
         life = Life(
-            IService(self.source),
+            service,
             context,
-            reactor,
+            install(),
             stop_timeout=_COMMON["stop_timeout"],
             ready_after=_COMMON["ready_after"],
             policies=Policies(),
             make_part=lambda service, name: part(service, name, _COMMON),
             is_top=True,
         )
-        try:
-            await life.run()
-        except (PlaitError, ExceptionGroup):
-            raise
-        except Exception as error:
-            # The application is one service, and nobody else says whose error that is.
-            kind, what = (GaveUp, "failed") if reactor.has_served else (StartFailed, "did not start")
-            sentence = f"{what}: {type(error).__name__}: {error}"
-            context.log.error("%s", sentence, exc_info=(type(error), error, trim(error.__traceback__)))
-            raise kind(f"{context.path}: {sentence}", context.path) from error
+        await life.run()
 
     def hosting(self) -> Hosting:
         """Return what it wants of the process."""
@@ -68,11 +61,16 @@ class TwistedApplication(Application):
 
 
 def host(source: Any, name: str) -> TwistedApplication:
-    """Return the application of plait that *source* is, called *name* where it has no name of its own."""
+    """
+    Return the application of plait that *source* is, called *name* where it has no name of its own.
+
+    One that is a single service, or has methods of its own, stands below it, and is run again as any other.
+    """
     service = IService(source)
+    is_alone = not is_plain(service)
     return TwistedApplication(
-        name_of(service) if service.name else name,
-        parts_of(service, _COMMON),
+        name_of(service) if service.name and not is_alone else name,
+        [TwistedService(service, **_COMMON)] if is_alone else parts_of(service, _COMMON),
         source=source,
         limit=_COMMON["limit"],
         backoff=_COMMON["backoff"],
