@@ -82,14 +82,15 @@ class _Plan:
         """Return what each field gets; raise TypeError, in Python's words, for what does not fit them."""
         taken = dict(zip(self.positional, given)) | named  # noqa: B905 - the next line says it better
         new = self.defaults | taken
-        if len(taken) != len(given) + len(named) or len(new) != len(self.defaults):
+        if (
+            len(taken) != len(given) + len(named)
+            or len(new) != len(self.defaults)
+            or any(new[name] is MISSING for name in self.required)
+        ):
             self.written()(None, *given, **named)
         for name, make in self.made:
             if new[name] is MISSING:
                 new[name] = make()
-        for name in self.required:
-            if new[name] is MISSING:
-                self.written()(None, *given, **named)
         return new
 
     def written(self) -> Callable[..., None]:

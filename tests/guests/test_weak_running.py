@@ -14,7 +14,7 @@ import pytest
 
 from tests.guests.tac import IDLE, start, write
 from tests.system.daemon import PLAITD, Foreground, Place
-from tests.system.places import FORMS
+from tests.system.places import FORMS, accept_third
 
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 
@@ -423,10 +423,6 @@ application = plait.Application(
         "shop.py",
     )
     running = place.foreground(environment={"PEER": peer.getsockname()})
-    for _ in range(2):
-        peer.accept()[0].close()
-    connection, _ = peer.accept()
-    with connection:
-        connection.settimeout(10)
+    with accept_third(peer) as connection:
         assert connection.recv(10) == b"hello"
         running.stop()

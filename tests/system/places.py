@@ -60,6 +60,15 @@ def start(place: Place, daemonize: bool, *options: str, name: str = "shop.py") -
     return place.foreground(*options, name=name).ready()
 
 
+def accept_third(peer: socket.socket) -> socket.socket:
+    """Hang up on the first two who connect to *peer*; return the connection of the third."""
+    for _ in range(2):
+        peer.accept()[0].close()
+    connection, _ = peer.accept()
+    connection.settimeout(10)
+    return connection
+
+
 def stop_while_it_starts(place: Place, daemonize: bool, name: str = "shop.py") -> str:
     """
     Start plaitd, and stop it with TERM when the application tells that it "starts"; return the log.

@@ -23,7 +23,7 @@ import pytest
 from plait import Application, Listener
 from plait.tree.running import running
 from tests.system.daemon import IDLE, PLAITD, Daemon, Place
-from tests.system.places import FORMS, start_five_at_once, stop_while_it_starts
+from tests.system.places import FORMS, accept_third, start_five_at_once, stop_while_it_starts
 
 HERE = "test_weaknesses.py"
 
@@ -559,11 +559,7 @@ application = Application("shop", [
 ])
 """)
     running = place.foreground(environment={"PEER": peer.getsockname()})
-    for _ in range(2):
-        peer.accept()[0].close()
-    connection, _ = peer.accept()
-    with connection:
-        connection.settimeout(10)
+    with accept_third(peer) as connection:
         connection.sendall(b"hi")
         assert connection.recv(10) == b"works"
         running.ready()

@@ -37,8 +37,8 @@ def preload() -> None:
 
     One that needs an extra which is not installed is left out.
     """
-    guests = [name.removeprefix("plait.") for name in sys.modules if name.startswith("plait.guests.")]
-    guests = [name for name in guests if hasattr(sys.modules[f"plait.{name}"], "__path__")]
+    loaded = [name for name, module in sys.modules.items() if hasattr(module, "__path__")]
+    guests = [name.removeprefix("plait.") for name in loaded if name.startswith("plait.guests.")]
     for package in (*PACKAGES, *guests):
         for name in sorted(os.listdir(os.path.join(__path__[0], *package.split(".")))):
             stem, kind = os.path.splitext(name)
